@@ -1,0 +1,408 @@
+"""L'entraînement : ce qu'il améliore, ce qu'il reproduit, ce qu'il refuse, ce qu'il ne perd pas."""
+
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from vaebook import checkpoints, objectives, training
+from vaebook.checkpoints import CheckpointError
+from vaebook.data import fashion_mnist
+from vaebook.likelihoods import Gaussian
+from vaebook.models import VAE, Autoencoder, ConditionalVAE, LinearVAE
+from vaebook.training import fit
+
+
+@pytest.fixture(scope="module")
+def data():
+    return fashion_mnist("train", sample=True)
+
+
+def model(seed: int = 0, **options) -> VAE:
+    torch.manual_seed(seed)
+    return VAE(4, (16,), likelihood="shared_gaussian", **options)
+
+
+quick = partial(fit, epochs=2, progress=False, device="cpu")
+
+
+def weights(module: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([value.flatten() for value in module.state_dict().values()])
+
+
+def test_fit_improves_the_elbo_on_real_images(data):
+    vae = model()
+    history = fit(vae, data, epochs=8, progress=False, device="cpu")
+    assert history.value[-1] > history.value[0] + 100
+    torch.testing.assert_close(history.value, history.reconstruction - history.kl)
+    test = fashion_mnist("test", sample=True).images
+    with torch.no_grad():
+        assert objectives.elbo(vae, test).value.mean() > objectives.elbo(model(), test).value.mean() + 100
+
+
+def test_history_has_one_entry_per_epoch_and_per_step(data):
+    history = quick(model(), data, batch_size=300)
+    steps = -(-len(data) // 300)
+    assert len(history) == 2
+    assert history.steps.kl.shape == (2 * steps,)
+    assert history.validation is None
+    assert not history.interrupted
+
+
+def test_short_last_batch_counts_for_what_it_is(data):
+    images = data.images[:250]
+    history = quick(model(), images, epochs=1, batch_size=100)
+    expected = (100 * history.steps.kl[0] + 100 * history.steps.kl[1] + 50 * history.steps.kl[2]) / 250
+    assert history.kl[0].item() == pytest.approx(expected.item(), rel=1e-12)
+
+
+def test_same_seed_same_weights_bit_for_bit(data):
+    first, second, other = model(), model(), model()
+    assert torch.equal(quick(first, data, seed=3).steps.value, quick(second, data, seed=3).steps.value)
+    quick(other, data, seed=4)
+    assert torch.equal(weights(first), weights(second))
+    assert not torch.equal(weights(first), weights(other))
+
+
+def test_fit_leaves_the_callers_generator_alone(data):
+    torch.manual_seed(11)
+    expected = torch.rand(3)
+    torch.manual_seed(11)
+    vae = VAE(2, (4,))
+    torch.manual_seed(11)
+    quick(vae, data)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_every_image_is_seen_once_an_epoch(data):
+    seen = []
+
+    def spy(vae, x):
+        seen.append(x)
+        return objectives.elbo(vae, x)
+
+    images = data.images[:200]
+    quick(model(), images, batch_size=64, objective=spy)
+    first, second = torch.cat(seen[:4]), torch.cat(seen[4:])
+    order = first.flatten(1).sum(1).argsort()
+    assert torch.equal(first[order], images[images.flatten(1).sum(1).argsort()])
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("build", "objective"),
+    [
+        (lambda: VAE(3, (8,), channels=(2, 4)), objectives.elbo),
+        (lambda: LinearVAE(3), objectives.elbo),
+        (lambda: ConditionalVAE(3, (8,), learned_prior=True), objectives.elbo),
+        (lambda: Autoencoder(3, (8,)), objectives.reconstruction),
+        (
+            lambda: Autoencoder(3, (8,), loss="cross_entropy"),
+            partial(objectives.denoising, noise=objectives.masking_noise(0.3)),
+        ),
+        (lambda: VAE(3, (8,)), partial(objectives.importance_weighted, samples=3, gradient="dreg")),
+        (lambda: VAE(3, (8,)), partial(objectives.free_bits, threshold=0.2)),
+        (lambda: VAE(3, (8,)), partial(objectives.capacity, target=5.0, beta=2.0)),
+    ],
+)
+def test_one_loop_for_every_model(data, build, objective):
+    torch.manual_seed(0)
+    history = fit(build(), data, epochs=3, objective=objective, progress=False, device="cpu", lr=3e-3)
+    assert history.value[-1] > history.value[0]
+
+
+def test_beta_schedule_reaches_the_objective(data):
+    asked = []
+
+    def schedule(step: int) -> float:
+        asked.append(step)
+        return 0.5
+
+    constant, scheduled = model(), model()
+    history = quick(constant, data, beta=0.5)
+    quick(scheduled, data, beta=schedule)
+    assert torch.equal(weights(constant), weights(scheduled))
+    assert asked == list(range(len(history.steps.value)))
+    torch.testing.assert_close(history.value, history.reconstruction - 0.5 * history.kl)
+
+
+def test_schedules():
+    warmup = training.linear_warmup(10, end=2.0)
+    assert [warmup(s) for s in (0, 5, 10, 99)] == [0.0, 1.0, 2.0, 2.0]
+    cycle = training.cyclical(10, rise=0.5)
+    assert [cycle(s) for s in (0, 1, 5, 9, 10, 12)] == [0.0, 0.2, 1.0, 1.0, 0.0, 0.4]
+    for build in (lambda: training.linear_warmup(0), lambda: training.cyclical(5, rise=0)):
+        with pytest.raises(ValueError, match="="):
+            build()
+
+
+# La validation et ce qu'on garde.
+
+
+def test_validation_is_taken_from_the_data_and_never_trained_on(data):
+    seen = []
+
+    def spy(vae, x):
+        if torch.is_grad_enabled():
+            seen.append(x)
+        return objectives.elbo(vae, x)
+
+    history = quick(model(), data, objective=spy, validation=0.2)
+    kept = torch.cat(seen[: len(seen) // 2])
+    assert len(kept) == round(0.8 * len(data))
+    assert history.validation is not None
+    assert history.validation.value.shape == (2,)
+
+
+def test_best_checkpoint_is_that_of_the_best_validation(data, tmp_path):
+    vae = model()
+    history = fit(
+        vae, data, epochs=12, lr=0.03, validation=0.2, checkpoint=tmp_path, progress=False, device="cpu"
+    )
+    best = int(history.validation.value.argmax())
+    again = model()
+    fit(again, data, epochs=best + 1, lr=0.03, validation=0.2, progress=False, device="cpu")
+    assert torch.equal(weights(checkpoints.load_model(tmp_path / checkpoints.BEST)), weights(again))
+    assert torch.equal(weights(checkpoints.load_model(tmp_path / checkpoints.LAST)), weights(vae))
+
+
+def test_early_stopping(data):
+    images = data.images[:80]  # peu d'images : le surapprentissage vient vite
+    options = {"epochs": 100, "batch_size": 20, "validation": 0.5, "patience": 2, "lr": 1e-2}
+    history = fit(VAE(4, (64,), likelihood=Gaussian(0.05)), images, progress=False, device="cpu", **options)
+    best = int(history.validation.value.argmax())
+    assert len(history) == best + 3 < 100
+
+
+def test_interruption_returns_the_history_so_far(data, capsys):
+    calls = 0
+
+    def stop_in_the_third_epoch(vae, x):
+        nonlocal calls
+        calls += 1
+        if calls > 2 * 8 + 3:
+            raise KeyboardInterrupt
+        return objectives.elbo(vae, x)
+
+    images = data.images[:1000]
+    history = quick(model(), images, epochs=5, batch_size=125, objective=stop_in_the_third_epoch)
+    assert len(history) == 2
+    assert history.interrupted
+    assert "2 époques achevées sur 5" in capsys.readouterr().out
+
+
+# Reprendre : mêmes poids, au bit près, d'où que vienne la mort.
+
+SCRIPT = """
+import os, signal, sys
+import torch
+from vaebook import checkpoints, objectives
+from vaebook.data import fashion_mnist
+from vaebook.models import VAE
+from vaebook.training import fit, linear_warmup
+
+folder, where, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+torch.set_num_threads(1)
+calls = 0
+
+def die_at(name, original):
+    def wrapped(*args, **kwargs):
+        global calls
+        if where == name:
+            calls += 1
+            if calls == count:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return original(*args, **kwargs)
+    return wrapped
+
+checkpoints.os.fsync = die_at("écriture", os.fsync)
+checkpoints.save = die_at("sauvegarde", checkpoints.save)
+objective = die_at("pas", objectives.elbo)
+torch.manual_seed(0)
+vae = VAE(3, (8,), likelihood="shared_gaussian")
+images = fashion_mnist("train", sample=True).images[:600]
+fit(vae, images, epochs=4, batch_size=100, validation=0.2, objective=objective, beta=linear_warmup(8),
+    checkpoint=folder, resume=True, progress=False, device="cpu")
+checkpoints.save(folder + "/final.safetensors", vae)
+"""
+
+
+def run_script(folder: Path, where: str = "nulle part", count: int = 0) -> int:
+    command = [sys.executable, "-c", SCRIPT, str(folder), where, str(count)]
+    return subprocess.run(command, check=False, timeout=120).returncode
+
+
+def test_killed_anywhere_and_resumed_it_ends_with_the_same_weights(tmp_path):
+    assert run_script(tmp_path / "d'une traite") == 0
+    expected = weights(checkpoints.load_model(tmp_path / "d'une traite" / "final.safetensors"))
+    for where, count in (("pas", 3), ("pas", 14), ("écriture", 3), ("sauvegarde", 4)):
+        folder = tmp_path / f"{where}-{count}"
+        assert run_script(folder, where, count) == -signal.SIGKILL
+        assert not (folder / "final.safetensors").exists()
+        assert run_script(folder) == 0
+        for name in ("final.safetensors", checkpoints.BEST):
+            resumed = weights(checkpoints.load_model(folder / name))
+            reference = weights(checkpoints.load_model(tmp_path / "d'une traite" / name))
+            assert torch.equal(resumed, reference), (where, count, name)
+        assert torch.equal(weights(checkpoints.load_model(folder / "final.safetensors")), expected)
+
+
+def test_resume_can_go_further_and_refuses_another_run(data, tmp_path):
+    vae, whole = model(), model()
+    quick(vae, data, checkpoint=tmp_path)
+    resumed = model(seed=9)
+    history = quick(resumed, data, epochs=3, checkpoint=tmp_path, resume=True)
+    reference = quick(whole, data, epochs=3)
+    assert torch.equal(weights(resumed), weights(whole))
+    assert torch.equal(history.steps.value, reference.steps.value)
+    with pytest.raises(CheckpointError, match="diffère : seed"):
+        quick(model(), data, seed=1, checkpoint=tmp_path, resume=True)
+    with pytest.raises(CheckpointError, match="un autre modèle"):
+        quick(VAE(5, (16,)), data, checkpoint=tmp_path, resume=True)
+
+
+# Les points de reprise.
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: VAE(3, (8,), (1, 8, 8), "pixel_gaussian", channels=(2,)),
+        lambda: LinearVAE(3, (1, 8, 8), "gaussian"),
+        lambda: ConditionalVAE(3, (8,), (1, 8, 8), classes=4, conditional_encoder=False, learned_prior=True),
+        lambda: Autoencoder(3, (8,), (1, 8, 8), "absolute"),
+    ],
+)
+def test_saved_models_come_back_whole(build, tmp_path):
+    saved = build()
+    checkpoints.save(tmp_path / "m.safetensors", saved)
+    loaded = checkpoints.load_model(tmp_path / "m.safetensors")
+    assert type(loaded) is type(saved)
+    assert loaded.config == saved.config
+    assert torch.equal(weights(loaded), weights(saved))
+    assert not loaded.training
+
+
+def test_loaded_model_draws_the_same_images(data, tmp_path):
+    """Identité 21 : enregistrer, relire, même graine : égal au bit près."""
+    vae = model()
+    quick(vae, data)
+    checkpoints.save(tmp_path / "m.safetensors", vae)
+    loaded = checkpoints.load_model(tmp_path / "m.safetensors")
+    torch.manual_seed(5)
+    here = vae.sample(4)
+    torch.manual_seed(5)
+    assert torch.equal(here, loaded.sample(4))
+
+
+def test_unreadable_checkpoints_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "m.safetensors"
+    with pytest.raises(FileNotFoundError, match="Pas de point de reprise"):
+        checkpoints.load_model(path)
+    checkpoints.save(path, model())
+    whole = path.read_bytes()
+    for content, message in (
+        (whole[: len(whole) // 2], "tronqué"),
+        (b"", "tronqué"),
+        (b"\x80\x04pickle", "tronqué"),
+        (safetensors.torch.save({"a": torch.zeros(1)}), "pas été écrit par vaebook"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=message):
+            checkpoints.load_model(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "FORMAT", 99)
+        checkpoints.save(path, model())
+    with pytest.raises(CheckpointError, match="Mettez vaebook à jour"):
+        checkpoints.load_model(path)
+
+    stranger = torch.nn.Linear(1, 1)
+    stranger.config = {}
+    checkpoints.save(path, stranger)
+    with pytest.raises(CheckpointError, match="modèle inconnu"):
+        checkpoints.load_model(path)
+
+
+@pytest.mark.parametrize(("error", "text"), [(28, "No space"), (30, "Read-only"), (13, "Permission")])
+def test_a_failed_write_leaves_the_previous_checkpoint_whole(tmp_path, monkeypatch, error, text):
+    path = tmp_path / "m.safetensors"
+    before = model()
+    checkpoints.save(path, before)
+
+    def fail(_descriptor):
+        raise OSError(error, text)
+
+    monkeypatch.setattr(checkpoints.os, "fsync", fail)
+    with pytest.raises(OSError, match="Impossible d'écrire"):
+        checkpoints.save(path, model(seed=1))
+    assert torch.equal(weights(checkpoints.load_model(path)), weights(before))
+    assert [file.name for file in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+# Ce qui est refusé.
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "au moins une époque"),
+        ({"batch_size": 0}, "au moins une image"),
+        ({"batch_size": 10**6}, "Réduisez batch_size"),
+        ({"batch_size": 900, "validation": 0.5}, "Réduisez batch_size"),
+        ({"lr": 0.0}, "pas d'apprentissage"),
+        ({"lr": float("nan")}, "pas d'apprentissage"),
+        ({"device": "tpu"}, "Appareil « tpu »"),
+        ({"device": "cuda:97"}, "Appareil « cuda:97 »"),
+        ({"validation": 1.0}, "validation=1"),
+        ({"validation": 1e-9}, "au moins une image"),
+        ({"patience": 1}, "patience"),
+        ({"resume": True}, "checkpoint"),
+    ],
+)
+def test_impossible_settings_are_refused_in_french(data, options, message):
+    before = model()
+    reference = weights(before).clone()
+    with pytest.raises(ValueError, match=message):
+        fit(before, data, **({"epochs": 1, "progress": False, "device": "cpu"} | options))
+    assert torch.equal(weights(before), reference)
+
+
+def test_impossible_data_are_refused_in_french(data):
+    images = data.images[:64]
+    broken = images.clone()
+    broken[5, 0, 3, 3] = float("nan")
+    for bad, message in (
+        ((images * 255).to(torch.uint8), "divisez par 255"),
+        (images * 255, "Divisez par 255"),
+        (images - 0.1, r"dans \[0, 1\]"),
+        (broken, "L'image 5 contient une valeur non finie"),
+        (images.flatten(1), r"il faut \(N, 1, 28, 28\)"),
+        (images[:0], "N ≥ 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            quick(model(), bad)
+    with pytest.raises(ValueError, match="avec des étiquettes"):
+        quick(ConditionalVAE(3, (8,)), images)
+
+
+def test_a_lost_objective_says_where(data):
+    calls = 0
+
+    def explode(vae, x):
+        nonlocal calls
+        calls += 1
+        terms = objectives.elbo(vae, x)
+        return terms if calls != 8 + 3 else terms._replace(value=terms.value * float("nan"))
+
+    with pytest.raises(FloatingPointError, match="époque 2, pas 3"):
+        quick(model(), data.images[:1000], batch_size=125, objective=explode)
+
+
+def test_auto_device_is_a_gpu_if_there_is_one():
+    assert training.pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert training.pick_device(torch.device("cpu")) == torch.device("cpu")

@@ -1,0 +1,296 @@
+"""Les vraisemblances p(x|z) : ce que le décodeur dit d'une image.
+
+Une vraisemblance reçoit la sortie brute du décodeur et rend une distribution de ``torch.distributions``,
+avec sa constante de normalisation. Les log-densités sont en nats, sommées sur les pixels d'une image.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributions import Bernoulli as TorchBernoulli
+from torch.distributions import ContinuousBernoulli as TorchContinuousBernoulli
+from torch.distributions import Distribution, Independent, Normal, constraints
+from torch.distributions import Laplace as TorchLaplace
+
+IMAGE_DIMS = 3  # canaux, hauteur, largeur
+
+
+class Likelihood(nn.Module, ABC):
+    """Base commune : sortie du décodeur -> distribution sur les images.
+
+    ``parameters_per_pixel`` dit combien de nombres le décodeur rend par pixel ; ``support`` est le support
+    d'un pixel, au sens de ``torch.distributions.constraints``.
+    """
+
+    parameters_per_pixel = 1
+    support: constraints.Constraint
+
+    @property
+    def is_density(self) -> bool:
+        """Vrai si ``log_prob`` est une log-densité pour la mesure de Lebesgue, donc comparable à une autre.
+
+        L'entropie croisée d'un pixel gris (`Bernoulli`) n'en est pas une.
+        """
+        return not self.support.is_discrete
+
+    @property
+    def is_density_on_unit_interval(self) -> bool:
+        """Vrai si la densité d'un pixel a toute sa masse sur [0, 1]."""
+        return self.support is constraints.unit_interval
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Le nom et les réglages qui suffisent à reconstruire cette vraisemblance."""
+        return {"name": next(name for name, kind in LIKELIHOODS.items() if type(self) is kind)}
+
+    def forward(self, parameters: Tensor) -> Distribution:
+        """Construit p(x|z) à partir de la sortie du décodeur.
+
+        Paramètres :
+            parameters : (..., `parameters_per_pixel`, C, H, W), réels sans contrainte.
+
+        Renvoie :
+            une distribution de forme de lot (...) et d'événement (C, H, W) ; ``log_prob`` en nats par image.
+        """
+        pixel = self.pixel(*parameters.unbind(-1 - IMAGE_DIMS))
+        return Independent(pixel, IMAGE_DIMS, validate_args=False)
+
+    @abstractmethod
+    def pixel(self, *parameters: Tensor) -> Distribution:
+        """La distribution d'un pixel, ses paramètres étant donnés un à un."""
+
+
+class Bernoulli(Likelihood):
+    """Pixels binaires, paramétrés par leurs logits.
+
+    Sur une image grise, ``log_prob`` est moins l'entropie croisée : une perte utile, mais pas une densité
+    sur [0, 1] (voir `ContinuousBernoulli`).
+
+    Source :
+        Kingma et Welling (2014), annexe C.1.
+    """
+
+    support = constraints.boolean
+
+    def pixel(self, *parameters: Tensor) -> Distribution:
+        (logits,) = parameters
+        return TorchBernoulli(logits=logits, validate_args=False)
+
+
+class _TruncatedExponential(TorchContinuousBernoulli):
+    """La Bernoulli continue, écrite par son logit η : p(x) = exp(ηx − A(η)) sur [0, 1].
+
+    Celle de torch passe par λ = sigmoïde(η) borné à la précision machine : au-delà de |η| ≈ 16 en simple
+    précision, sa normalisation et sa moyenne ne bougent plus. Ici, elles restent exactes.
+    """
+
+    _SERIES_BELOW = 1e-2  # en deçà, la série limitée est exacte à la précision machine
+
+    def _parts(self) -> tuple[Tensor, Tensor]:
+        """Où employer la série en 0, et un η partout non nul pour l'autre branche."""
+        near = self.logits.abs() < self._SERIES_BELOW
+        return near, torch.where(near, torch.ones_like(self.logits), self.logits)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        near, eta = self._parts()
+        size = eta.abs()
+        log_partition = torch.where(
+            near,
+            self.logits / 2 + self.logits**2 / 24,
+            F.relu(eta) + torch.log(-torch.expm1(-size) / size),
+        )
+        return self.logits * value - log_partition
+
+    @property
+    def mean(self) -> Tensor:
+        near, eta = self._parts()
+        size = eta.abs()
+        below_half = 1 / size - 1 / torch.expm1(size)
+        away = torch.where(eta > 0, 1 - below_half, below_half)
+        return torch.where(near, 0.5 + self.logits / 12, away)
+
+    def icdf(self, value: Tensor) -> Tensor:
+        near, eta = self._parts()
+        size = eta.abs()
+        # Pour η > 0, par la symétrie x -> 1 − x : seul exp(−|η|) est jamais calculé.
+        mirrored = torch.where(eta > 0, 1 - value, value)
+        below = -torch.log1p(mirrored * torch.expm1(-size)) / size
+        return torch.where(near, value, torch.where(eta > 0, 1 - below, below))
+
+
+class ContinuousBernoulli(Likelihood):
+    """Pixels dans [0, 1], avec la constante de normalisation qui manque à l'entropie croisée.
+
+    Sa moyenne n'est pas son paramètre λ = sigmoïde(η). Cette densité n'est pas bornée : sur un pixel
+    exactement nul, log p croît comme log|η| quand η tend vers −∞.
+
+    Source :
+        Loaiza-Ganem et Cunningham (2019), équations 7 et 8.
+    """
+
+    support = constraints.unit_interval
+
+    def pixel(self, *parameters: Tensor) -> Distribution:
+        (logits,) = parameters
+        return _TruncatedExponential(logits=logits, validate_args=False)
+
+
+class Gaussian(Likelihood):
+    """Pixels gaussiens d'écart-type σ fixé : −log p = ‖x − x̂‖² / 2σ² + (D/2) log 2πσ².
+
+    Paramètres :
+        sigma : l'écart-type σ (pas la variance), strictement positif.
+
+    Lève :
+        ValueError : σ négatif, nul ou infini.
+
+    Source :
+        Kingma et Welling (2014), annexe C.2.
+    """
+
+    support = constraints.real
+
+    def __init__(self, sigma: float = 1.0) -> None:
+        super().__init__()
+        self.sigma = _positive("sigma", sigma)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return super().config | {"sigma": self.sigma}
+
+    def pixel(self, *parameters: Tensor) -> Distribution:
+        (mean,) = parameters
+        return Normal(mean, self.sigma, validate_args=False)
+
+
+class SharedGaussian(Likelihood):
+    """Pixels gaussiens d'un même écart-type σ, appris avec le reste.
+
+    À l'optimum, σ² est l'erreur quadratique moyenne par pixel.
+
+    Paramètres :
+        sigma : la valeur de σ au départ.
+
+    Lève :
+        ValueError : σ négatif, nul ou infini.
+
+    Source :
+        Rybkin, Daniilidis et Levine (2021), section 3.
+    """
+
+    support = constraints.real
+
+    def __init__(self, sigma: float = 0.3) -> None:
+        super().__init__()
+        self.initial_sigma = _positive("sigma", sigma)
+        self.log_sigma = nn.Parameter(torch.tensor(math.log(sigma)))
+
+    @property
+    def sigma(self) -> Tensor:
+        """L'écart-type courant, un scalaire."""
+        return self.log_sigma.exp()
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return super().config | {"sigma": self.initial_sigma}
+
+    def pixel(self, *parameters: Tensor) -> Distribution:
+        (mean,) = parameters
+        return Normal(mean, self.sigma.expand_as(mean), validate_args=False)
+
+
+class PixelGaussian(Likelihood):
+    """Pixels gaussiens, chacun son écart-type, appris et minoré : σ = plancher + softplus(s).
+
+    Sans plancher, les pixels toujours nuls rendraient la vraisemblance infinie.
+
+    Paramètres :
+        floor : le plancher de σ, strictement positif.
+
+    Lève :
+        ValueError : plancher négatif, nul ou infini.
+
+    Source :
+        Rybkin, Daniilidis et Levine (2021), section 3 ; le plancher est le nôtre.
+    """
+
+    parameters_per_pixel = 2
+    support = constraints.real
+
+    def __init__(self, floor: float = 0.01) -> None:
+        super().__init__()
+        self.floor = _positive("floor", floor)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return super().config | {"floor": self.floor}
+
+    def pixel(self, *parameters: Tensor) -> Distribution:
+        mean, raw_sigma = parameters
+        return Normal(mean, self.floor + F.softplus(raw_sigma), validate_args=False)
+
+
+class Laplace(Likelihood):
+    """Pixels de Laplace d'échelle b fixée : −log p = ‖x − x̂‖₁ / b + D log 2b.
+
+    Paramètres :
+        scale : l'échelle b, strictement positive ; l'écart-type vaut b√2.
+
+    Lève :
+        ValueError : échelle négative, nulle ou infinie.
+
+    Source :
+        la densité de Laplace ; son lien avec l'erreur absolue est l'exercice classique.
+    """
+
+    support = constraints.real
+
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__()
+        self.scale = _positive("scale", scale)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return super().config | {"scale": self.scale}
+
+    def pixel(self, *parameters: Tensor) -> Distribution:
+        (mean,) = parameters
+        return TorchLaplace(mean, self.scale, validate_args=False)
+
+
+LIKELIHOODS: dict[str, type[Likelihood]] = {
+    "bernoulli": Bernoulli,
+    "continuous_bernoulli": ContinuousBernoulli,
+    "gaussian": Gaussian,
+    "shared_gaussian": SharedGaussian,
+    "pixel_gaussian": PixelGaussian,
+    "laplace": Laplace,
+}
+
+
+def make_likelihood(likelihood: "str | Likelihood | dict[str, Any]") -> Likelihood:
+    """Une vraisemblance à partir de son nom, d'elle-même, ou de son `config`.
+
+    Lève :
+        ValueError : nom inconnu.
+    """
+    if isinstance(likelihood, Likelihood):
+        return likelihood
+    config = {"name": likelihood} if isinstance(likelihood, str) else dict(likelihood)
+    name = cast(str, config.pop("name"))
+    if name not in LIKELIHOODS:
+        raise ValueError(
+            f"Vraisemblance inconnue : « {name} ». Choisissez parmi {', '.join(LIKELIHOODS)}, "
+            "ou passez un objet de vaebook.likelihoods."
+        )
+    return LIKELIHOODS[name](**config)
+
+
+def _positive(name: str, value: float) -> float:
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} doit être un nombre strictement positif et fini, pas {value}.")
+    return float(value)

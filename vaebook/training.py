@@ -1,0 +1,397 @@
+"""Une boucle d'entraînement pour tous les modèles : `fit`.
+
+Les images restent en mémoire sur l'appareil, chaque époque les parcourt dans un ordre tiré au hasard, et rien
+n'y attend l'appareil. Le hasard d'une époque ne dépend que de la graine et de son numéro : reprendre un
+entraînement interrompu redonne les mêmes nombres.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from vaebook import checkpoints
+from vaebook.objectives import Terms, elbo
+
+Schedule = Callable[[int], float]
+
+
+class Labelled(Protocol):
+    """Des images et leurs étiquettes, comme `vaebook.data.Images`."""
+
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class History:
+    """Ce qu'un entraînement a mesuré, en nats par image.
+
+    Attributs :
+        epochs : `Terms` de vecteurs (époques,), moyennes sur l'ensemble d'apprentissage pendant l'époque.
+        steps : `Terms` de vecteurs (pas,), moyennes sur chaque lot.
+        validation : `Terms` de vecteurs (époques,), ou rien si aucune image n'a été mise de côté.
+        interrupted : vrai si Ctrl-C a arrêté l'entraînement.
+    """
+
+    epochs: Terms
+    steps: Terms
+    validation: Terms | None = None
+    interrupted: bool = False
+
+    @property
+    def value(self) -> Tensor:
+        """L'objectif moyen par époque, (époques,)."""
+        return self.epochs.value
+
+    @property
+    def reconstruction(self) -> Tensor:
+        """Le terme de reconstruction moyen par époque, (époques,)."""
+        return self.epochs.reconstruction
+
+    @property
+    def kl(self) -> Tensor:
+        """La KL moyenne par époque, (époques,)."""
+        return self.epochs.kl
+
+    def __len__(self) -> int:
+        return len(self.epochs.value)
+
+
+def fit(
+    model: nn.Module,
+    data: Labelled | Tensor,
+    *,
+    epochs: int,
+    batch_size: int = 128,
+    lr: float = 1e-3,
+    device: str | torch.device = "auto",
+    seed: int = 0,
+    progress: bool = True,
+    objective: Callable[..., Terms] = elbo,
+    beta: float | Schedule | None = None,
+    validation: float = 0.0,
+    patience: int | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+) -> History:
+    """Entraîne un modèle par Adam, en montant un objectif.
+
+    Paramètres :
+        model : un modèle de ``vaebook.models`` ; il est déplacé sur l'appareil et modifié.
+        data : des images (N, C, H, W) dans [0, 1], avec leurs étiquettes si le modèle est conditionnel.
+        epochs : nombre de passages sur les données.
+        batch_size : taille des lots ; le dernier, plus court, compte pour ce qu'il est.
+        lr : pas d'apprentissage.
+        device : « auto » (un GPU s'il y en a un), « cpu », « cuda »…
+        seed : graine de l'ordre des images, des tirages de z et de la mise de côté.
+        progress : montre une barre d'avancement.
+        objective : ``objective(model, x)`` -> `Terms`.
+        beta : poids de la KL, constant ou fonction du pas ; passé à l'objectif s'il est donné.
+        validation : part des images mises de côté pour la validation, jamais vues par l'optimiseur.
+        patience : arrête après ce nombre d'époques sans progrès en validation.
+        checkpoint : dossier où garder « last.safetensors » et, s'il y a validation, « best.safetensors ».
+        resume : repart de « last.safetensors » s'il existe.
+
+    Renvoie :
+        `History`. Si Ctrl-C interrompt, l'historique des époques achevées.
+
+    Lève :
+        ValueError : un argument impossible, des images hors de [0, 1], de mauvaise forme ou non finies.
+        FloatingPointError : l'objectif n'est plus un nombre fini ; le message dit l'époque et le pas.
+        CheckpointError : un point de reprise illisible, étranger ou d'un autre entraînement.
+        OSError : le dossier des points de reprise ne peut pas être écrit.
+
+    Source :
+        Kingma et Welling (2014), algorithme 1 ; Adam de Kingma et Ba (2015).
+    """
+    images, labels = _check_data(model, data)
+    _check_settings(epochs, batch_size, len(images), lr, validation, patience, checkpoint, resume)
+    place = pick_device(device)
+    model.to(place)
+    with _own_randomness(place):
+        torch.manual_seed(seed)
+        order = torch.randperm(len(images))
+    held_out = order[: round(validation * len(images))].to(place)
+    kept = order[len(held_out) :].sort().values.to(place)
+    images, labels = images.to(place), None if labels is None else labels.to(place)
+    _check_batch(batch_size, len(kept))
+
+    # Adam fusionné : un seul noyau par pas, sur CPU comme sur GPU.
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=place.type in ("cpu", "cuda") or None)
+    settings = {"batch_size": batch_size, "lr": lr, "seed": seed, "validation": validation}
+    settings |= {"images": len(images), "sum": images.sum(dtype=torch.float64).item()}
+    run = _Progress()
+    folder = None if checkpoint is None else Path(checkpoint)
+    if folder is not None and resume and (folder / checkpoints.LAST).exists():
+        run = _restore(folder / checkpoints.LAST, model, optimizer, settings)
+
+    def terms(chosen: Tensor, **options: Any) -> Terms:
+        target: Any = model if labels is None else model.given(labels[chosen])  # type: ignore[operator]
+        return objective(target, images[chosen], **options)
+
+    interrupted = False
+    quiet: dict[str, Any] = {} if progress else {"disable": True}  # sinon, TQDM_DISABLE décide
+    bar = tqdm(
+        total=epochs * len(kept),
+        initial=len(run.epochs) * len(kept),
+        unit=" images",
+        unit_scale=True,
+        **quiet,
+    )
+    try:
+        with bar, _own_randomness(place):
+            for epoch in range(len(run.epochs), epochs):
+                if run.exhausted(patience):
+                    break
+                # L'époque a son propre hasard : rien à sauver pour la rejouer à l'identique.
+                torch.manual_seed(seed * 2**20 + epoch + 1)
+                measured = _one_epoch(model, optimizer, terms, kept, batch_size, beta, len(run.steps), bar)
+                _check_finite(measured, epoch)
+                run.steps = torch.cat([run.steps, measured])
+                run.epochs = torch.cat([run.epochs, _weighted_mean(measured, len(kept), batch_size)])
+                if len(held_out):
+                    run.validation = torch.cat([run.validation, _validate(model, terms, held_out)])
+                bar.set_postfix_str(_summary(run.epochs[-1]))
+                if folder is not None:
+                    _save(folder, model, optimizer, run, settings)
+    except KeyboardInterrupt:
+        interrupted = True
+        tqdm.write(f"Entraînement interrompu ; {len(run.epochs)} époques achevées sur {epochs}.")
+    model.eval()
+    return History(
+        Terms(*run.epochs.unbind(1)),
+        Terms(*run.steps.unbind(1)),
+        Terms(*run.validation.unbind(1)) if len(held_out) else None,
+        interrupted,
+    )
+
+
+def pick_device(device: str | torch.device = "auto") -> torch.device:
+    """L'appareil demandé ; « auto » prend un GPU s'il y en a un, sinon le processeur.
+
+    Lève :
+        ValueError : appareil inconnu ou absent de cette machine.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        place = torch.device(device)
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"Appareil « {device} » inconnu ou absent de cette machine. "
+            "Choisissez « auto », « cpu » ou, avec un GPU, « cuda »."
+        ) from error
+    return place
+
+
+def linear_warmup(steps: int, *, end: float = 1.0) -> Schedule:
+    """β monte de 0 à `end` en ligne droite pendant `steps` pas, puis y reste.
+
+    Lève :
+        ValueError : moins d'un pas.
+
+    Source :
+        Bowman et al. (2016), section 3.1 ; Sønderby et al. (2016).
+    """
+    if steps < 1:
+        raise ValueError(f"steps={steps} : la montée de β dure au moins un pas.")
+    return lambda step: end * min(1.0, step / steps)
+
+
+def cyclical(period: int, *, rise: float = 0.5, end: float = 1.0) -> Schedule:
+    """β recommence tous les `period` pas : il monte de 0 à `end` pendant la part `rise`, puis y reste.
+
+    Lève :
+        ValueError : période de moins d'un pas, ou part hors de ]0, 1].
+
+    Source :
+        Fu et al. (2019), équation 6.
+    """
+    if period < 1 or not 0 < rise <= 1:
+        raise ValueError(f"period={period}, rise={rise} : il faut period ≥ 1 et 0 < rise ≤ 1.")
+    return lambda step: end * min(1.0, (step % period) / (rise * period))
+
+
+def _empty() -> Tensor:
+    return torch.empty(0, len(Terms._fields), dtype=torch.float64)
+
+
+@dataclass
+class _Progress:
+    """Les mesures accumulées : une ligne par époque ou par pas, une colonne par terme."""
+
+    epochs: Tensor = field(default_factory=_empty)
+    steps: Tensor = field(default_factory=_empty)
+    validation: Tensor = field(default_factory=_empty)
+
+    @property
+    def best_epoch(self) -> int:
+        return int(self.validation[:, 0].argmax())
+
+    def exhausted(self, patience: int | None) -> bool:
+        """Vrai si la validation n'a pas progressé depuis `patience` époques."""
+        if patience is None or not len(self.validation):
+            return False
+        return len(self.validation) - 1 - self.best_epoch >= patience
+
+
+def _one_epoch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    terms: Callable[..., Terms],
+    kept: Tensor,
+    batch_size: int,
+    beta: float | Schedule | None,
+    first_step: int,
+    bar: Any,
+) -> Tensor:
+    """Une époque d'optimisation. Renvoie (pas, 3) ; l'appareil n'est attendu qu'à la fin."""
+    model.train()
+    order = kept[torch.randperm(len(kept), device=kept.device)]
+    measured = []
+    for step, chosen in enumerate(order.split(batch_size), start=first_step):
+        options = {} if beta is None else {"beta": beta(step) if callable(beta) else beta}
+        result = terms(chosen, **options)
+        optimizer.zero_grad()
+        (-result.value.mean()).backward()
+        optimizer.step()
+        measured.append(torch.stack([term.detach().mean() for term in result]))
+        bar.update(len(chosen))
+    return torch.stack(measured).to("cpu", torch.float64)
+
+
+@torch.no_grad()
+def _validate(model: nn.Module, terms: Callable[..., Terms], held_out: Tensor) -> Tensor:
+    """Les trois termes moyens des images mises de côté, toujours aux mêmes tirages. Renvoie (1, 3)."""
+    model.eval()
+    with _own_randomness(held_out.device):
+        torch.manual_seed(0)
+        sums = [
+            torch.stack([term.to("cpu", torch.float64).sum() for term in terms(chosen)])
+            for chosen in held_out.split(1024)
+        ]
+    return torch.stack(sums).sum(0, keepdim=True) / len(held_out)
+
+
+def _save(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, run: _Progress, settings: dict[str, Any]
+) -> None:
+    content: dict[str, Any] = {
+        "optimizer": optimizer,
+        "history": {"epochs": run.epochs, "steps": run.steps, "validation": run.validation},
+        "state": {"epoch": len(run.epochs), "settings": settings},
+    }
+    # Le meilleur d'abord : tué entre les deux, l'entraînement rejoue l'époque et réécrit le même.
+    if len(run.validation) and run.best_epoch == len(run.validation) - 1:
+        checkpoints.save(folder / checkpoints.BEST, model, **content)
+    checkpoints.save(folder / checkpoints.LAST, model, **content)
+
+
+def _restore(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any]
+) -> _Progress:
+    history, state = checkpoints.restore(path, model, optimizer)
+    different = [name for name, value in settings.items() if value != state["settings"].get(name)]
+    if different:
+        raise checkpoints.CheckpointError(
+            f"{path} vient d'un autre entraînement ; diffère : {', '.join(different)}. "
+            "Reprenez les mêmes réglages, ou choisissez un autre dossier."
+        )
+    return _Progress(**history)
+
+
+@contextmanager
+def _own_randomness(device: torch.device) -> Iterator[None]:
+    """Laisse à l'appelant son générateur comme il était."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield
+
+
+def _weighted_mean(measured: Tensor, images: int, batch_size: int) -> Tensor:
+    """La moyenne par image d'une époque : le dernier lot, plus court, pèse ce qu'il est. Renvoie (1, 3)."""
+    sizes = torch.full((len(measured), 1), float(batch_size), dtype=torch.float64)
+    sizes[-1] = images - batch_size * (len(measured) - 1)
+    return (sizes * measured).sum(0, keepdim=True) / images
+
+
+def _summary(row: Tensor) -> str:
+    value, reconstruction, kl = row.tolist()
+    return f"objectif {value:.1f}, reconstruction {reconstruction:.1f}, KL {kl:.1f} nats"
+
+
+def _check_data(model: nn.Module, data: Labelled | Tensor) -> tuple[Tensor, Tensor | None]:
+    """Les images en float32 et, pour un modèle conditionnel, les étiquettes."""
+    images = data if isinstance(data, Tensor) else data.images
+    if not images.is_floating_point():
+        raise ValueError(f"Images de type {images.dtype} : il faut des réels dans [0, 1] ; divisez par 255.")
+    shape = tuple(getattr(model, "image_shape", images.shape[1:]))
+    if tuple(images.shape[1:]) != shape or not len(images):
+        raise ValueError(
+            f"Images de forme {tuple(images.shape)} ; il faut (N, {', '.join(map(str, shape))}), N ≥ 1."
+        )
+    if not images.isfinite().all():
+        bad = int((~images.flatten(1).isfinite()).any(1).nonzero()[0])
+        raise ValueError(
+            f"L'image {bad} contient une valeur non finie (NaN ou infini). Nettoyez les données."
+        )
+    if images.min() < 0 or images.max() > 1:
+        raise ValueError(
+            f"Valeurs de {images.min():g} à {images.max():g} : les images doivent être dans [0, 1]. "
+            "Divisez par 255 des images sur 8 bits."
+        )
+    if not hasattr(model, "given"):
+        return images, None
+    if isinstance(data, Tensor):
+        raise ValueError("Ce modèle est conditionnel : passez un jeu avec des étiquettes (images et labels).")
+    return images, data.labels
+
+
+def _check_settings(
+    epochs: int,
+    batch_size: int,
+    images: int,
+    lr: float,
+    validation: float,
+    patience: int | None,
+    checkpoint: str | Path | None,
+    resume: bool,
+) -> None:
+    if epochs < 1:
+        raise ValueError(f"epochs={epochs} : il faut au moins une époque.")
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size} : il faut au moins une image par lot.")
+    if not (math.isfinite(lr) and lr > 0):
+        raise ValueError(f"lr={lr} : le pas d'apprentissage doit être strictement positif et fini.")
+    if not 0 <= validation < 1 or 0 < validation * images < 0.5:
+        raise ValueError(
+            f"validation={validation} : il faut une part de [0, 1[ qui garde au moins une image."
+        )
+    if patience is not None and (patience < 1 or not validation):
+        raise ValueError("patience demande au moins une époque et une part de validation non nulle.")
+    if resume and checkpoint is None:
+        raise ValueError("resume=True demande un dossier : donnez checkpoint=…")
+
+
+def _check_batch(batch_size: int, images: int) -> None:
+    if batch_size > images:
+        raise ValueError(
+            f"batch_size={batch_size}, mais il n'y a que {images} images à apprendre. Réduisez batch_size."
+        )
+
+
+def _check_finite(measured: Tensor, epoch: int) -> None:
+    finite = measured.isfinite().all(1)
+    if not finite.all():
+        step = int((~finite).nonzero()[0]) + 1
+        raise FloatingPointError(
+            f"L'objectif n'est plus un nombre fini à l'époque {epoch + 1}, pas {step}. "
+            "Réduisez lr, ou vérifiez que la variance de la vraisemblance ne tend pas vers 0."
+        )
