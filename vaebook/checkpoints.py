@@ -44,7 +44,7 @@ def save(
         path : le fichier à écrire, remplacé d'un coup ; son dossier est créé au besoin.
         model : un modèle de ``vaebook.models``.
         optimizer : son optimiseur.
-        history : des tenseurs nommés.
+        history : des tenseurs nommés, de forme quelconque.
         state : des valeurs prêtes pour du JSON.
 
     Lève :
@@ -98,7 +98,7 @@ def restore(
         model, optimizer : ceux de l'entraînement à reprendre, modifiés.
 
     Renvoie :
-        les tenseurs de l'historique, et les valeurs de ``state``.
+        les tenseurs de l'historique, de la forme écrite, et les valeurs de ``state``.
 
     Lève :
         FileNotFoundError : pas de fichier.

@@ -209,6 +209,11 @@ def linear_warmup(steps: int, *, end: float = 1.0) -> Schedule:
 def cyclical(period: int, *, rise: float = 0.5, end: float = 1.0) -> Schedule:
     """β recommence tous les `period` pas : il monte de 0 à `end` pendant la part `rise`, puis y reste.
 
+    Paramètres :
+        period : durée d'un cycle, en pas.
+        rise : part du cycle où β monte.
+        end : valeur atteinte.
+
     Lève :
         ValueError : période de moins d'un pas, ou part hors de ]0, 1].
 
