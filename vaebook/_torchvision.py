@@ -23,7 +23,7 @@ except RuntimeError as error:
     if "torchvision::" not in str(error):
         raise
     # Global : les déclarations disparaissent avec cet objet.
-    _library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+    _library = torch.library.Library("torchvision", "DEF")
     for _schema in _OPERATORS:
-        _library.define(_schema)  # type: ignore[no-untyped-call]
+        _library.define(_schema)
     torchvision = import_module("torchvision")

@@ -26,7 +26,8 @@ from torch.distributions import (
 )
 
 from vaebook.models import LatentVariableModel
-from vaebook.objectives import Terms
+from vaebook.networks import diagonal_gaussian
+from vaebook.objectives import Terms, check_samples
 from vaebook.training import Labelled, fit
 
 _SAMPLES_AT_ONCE = 50  # tirages décodés à la fois, par image
@@ -221,7 +222,7 @@ def posteriors(
 
     Renvoie :
         une gaussienne de lot (N,) et d'événement (d,) ; ``.mean`` est la carte des codes, ``.sample()`` tire
-        du posterior agrégé, une fois par image.
+        de l'a posteriori agrégé, une fois par image.
 
     Lève :
         ValueError : aucune image.
@@ -232,7 +233,7 @@ def posteriors(
     if isinstance(parts[0], MultivariateNormal):
         scale_tril = torch.cat([q.scale_tril for q in parts if isinstance(q, MultivariateNormal)])
         return MultivariateNormal(mean, scale_tril=scale_tril.to("cpu", torch.float64), validate_args=False)
-    return _diagonal(mean, torch.cat([q.stddev for q in parts]).to("cpu", torch.float64))
+    return diagonal_gaussian(mean, torch.cat([q.stddev for q in parts]).to("cpu", torch.float64))
 
 
 def active_units(
@@ -291,9 +292,9 @@ def aggregate_posterior(
     Source :
         Hoffman et Johnson (2016) ; Chen et al. (2018), éq. 2.
     """
-    _check_samples(samples)
+    check_samples(samples)
     if hasattr(model, "given"):
-        raise TypeError("Un modèle conditionnel a un posterior agrégé par étiquette, non mesuré ici.")
+        raise TypeError("Un modèle conditionnel a un a posteriori agrégé par étiquette, non mesuré ici.")
     q = posteriors(model, data, batch_size=batch_size)
     prior = _factors(model.prior)
     z = _reparameterise(q, _noise(_generators(_images(data), seed), samples, q.mean))
@@ -302,7 +303,7 @@ def aggregate_posterior(
     log_joint = _mixture_log_prob(q, z)
     log_factors = torch.stack(
         [
-            _mixture_log_prob(_diagonal(mean, stddev), z_j)
+            _mixture_log_prob(diagonal_gaussian(mean, stddev), z_j)
             for mean, stddev, z_j in zip(
                 q.mean.split(1, -1), q.stddev.split(1, -1), z.split(1, -1), strict=True
             )
@@ -357,7 +358,7 @@ def refine(
     """La meilleure gaussienne diagonale de chaque image, cherchée par Adam à partir de celle de l'encodeur.
 
     On optimise μ = μ₀ + σ₀δ et σ = σ₀ exp(λ), pour que le pas `lr`, qui décroît jusqu'à zéro, soit à
-    l'échelle de chaque posterior. Ni le décodeur ni l'encodeur ne sont modifiés.
+    l'échelle de chaque q. Ni le décodeur ni l'encodeur ne sont modifiés.
 
     Paramètres :
         model : un modèle.
@@ -375,7 +376,7 @@ def refine(
     Source :
         Cremer et al. (2018), § 5.2.
     """
-    _check_samples(samples)
+    check_samples(samples)
     with torch.no_grad():
         start = _check_gaussian(model.posterior(x))
     shift, log_scale = (torch.zeros_like(start.mean, requires_grad=True) for _ in range(2))
@@ -384,13 +385,15 @@ def refine(
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = lr * (1 - step / steps)
         with torch.enable_grad():
-            q = _diagonal(start.mean + start.stddev * shift, start.stddev * log_scale.exp())
+            q = diagonal_gaussian(start.mean + start.stddev * shift, start.stddev * log_scale.exp())
             z = _reparameterise(q, _noise(generators, samples, start.mean))
             elbo = model.likelihood(z).log_prob(x).mean(0) - kl_divergence(q, model.prior)
             # Gradient de ces deux tenseurs seulement : ceux du modèle restent comme ils étaient.
             shift.grad, log_scale.grad = torch.autograd.grad(-elbo.sum(), [shift, log_scale])
         optimizer.step()
-    return _diagonal(start.mean + start.stddev * shift.detach(), start.stddev * log_scale.detach().exp())
+    return diagonal_gaussian(
+        start.mean + start.stddev * shift.detach(), start.stddev * log_scale.detach().exp()
+    )
 
 
 def inference_gaps(
@@ -424,7 +427,7 @@ def inference_gaps(
     Source :
         Cremer et al. (2018), § 3.1.
     """
-    _check_samples(samples)
+    check_samples(samples)
     before, after = [], []
     for part, x in _batches(model, data, batch_size):
         best = refine(part, x, steps=steps, lr=lr, seed=seed)
@@ -540,7 +543,7 @@ def _entropy(classes: Tensor) -> Tensor:
 class GaussianMixtureSampler:
     """Un mélange de gaussiennes ajusté à des codes z : une seconde loi d'où tirer pour engendrer des images.
 
-    ``model.likelihood(sampler.sample(64)).mean`` en donne ; `log_prob` se compare à celle du prior.
+    ``model.likelihood(sampler.sample(64)).mean`` en donne ; `log_prob` se compare à celle de la loi a priori.
 
     Paramètres :
         weights : (K,), de somme 1.
@@ -794,7 +797,7 @@ class _PerImage(NamedTuple):
 def _per_image(
     model: LatentVariableModel, data: Labelled | Tensor, samples: int, batch_size: int, seed: int
 ) -> _PerImage:
-    _check_samples(samples)
+    check_samples(samples)
     with torch.no_grad():
         return _joined(
             [
@@ -850,11 +853,6 @@ def _device(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
-def _check_samples(samples: int) -> None:
-    if samples < 1:
-        raise ValueError(f"samples={samples} : il faut au moins un tirage.")
-
-
 def _generators(x: Tensor, seed: int) -> list[torch.Generator]:
     """Un générateur par image, semé par la graine et par les pixels : l'ordre et le lot n'y changent rien."""
     rows = x.detach().cpu().contiguous().numpy()
@@ -875,23 +873,21 @@ def _reparameterise(q: Distribution, noise: Tensor) -> Tensor:
     return q.mean + q.stddev * noise
 
 
-def _diagonal(mean: Tensor, stddev: Tensor) -> Distribution:
-    return Independent(Normal(mean, stddev, validate_args=False), 1, validate_args=False)
-
-
 def _check_gaussian(q: Distribution) -> Distribution:
     if isinstance(q, MultivariateNormal) or (isinstance(q, Independent) and isinstance(q.base_dist, Normal)):
         return q
-    raise TypeError(f"Seuls les posteriors gaussiens sont mesurés ici : reçu {q}.")
+    raise TypeError(f"Seules les lois q gaussiennes sont mesurées ici : reçu {q}.")
 
 
 def _factors(prior: Distribution) -> Normal:
-    """Les lois p(z_j) d'un prior gaussien à dimensions indépendantes, en float64 sur le processeur."""
+    """Les lois p(z_j) d'une loi a priori gaussienne à dimensions indépendantes, en float64 sur le processeur."""
     _check_gaussian(prior)
     if isinstance(prior, MultivariateNormal):
         covariance = prior.covariance_matrix
         if not torch.equal(covariance, covariance.diagonal().diag()):
-            raise TypeError("La décomposition par dimension demande un prior à dimensions indépendantes.")
+            raise TypeError(
+                "La décomposition par dimension demande une loi a priori à dimensions indépendantes."
+            )
     return Normal(prior.mean.to("cpu", torch.float64), prior.stddev.to("cpu", torch.float64))
 
 

@@ -1,6 +1,6 @@
 """Les modèles où tout se calcule : ils servent d'oracle au livre et aux tests.
 
-`PPCA` est le modèle linéaire gaussien, de vraisemblance et de posterior connus ; `BernoulliGaussianMixture`
+`PPCA` est le modèle linéaire gaussien, de vraisemblance et de loi a posteriori connues ; `BernoulliGaussianMixture`
 est le mélange de deux gaussiennes. Calculs et réponses sont en float64, quel que soit le type des données.
 """
 
@@ -144,7 +144,7 @@ class PPCA:
 
     @property
     def _precision(self) -> Tensor:
-        """M/σ² = I + WᵀW/σ² (d, d), la précision du posterior : elle ne dépend pas de x."""
+        """M/σ² = I + WᵀW/σ² (d, d), la précision de la loi a posteriori : elle ne dépend pas de x."""
         identity = torch.eye(self.latent_dim, dtype=torch.float64, device=self.W.device)
         return identity + self.W.T @ self.W / self.sigma2
 
@@ -186,7 +186,7 @@ class PPCA:
         return torch.cholesky_solve(projected.T, root).T
 
     def posterior(self, x: Tensor) -> MultivariateNormal:
-        """p(z|x) = N(M⁻¹Wᵀ(x − μ), σ²M⁻¹), M = WᵀW + σ²I : le posterior exact.
+        """p(z|x) = N(M⁻¹Wᵀ(x − μ), σ²M⁻¹), M = WᵀW + σ²I : la loi a posteriori exacte.
 
         Paramètres :
             x : (N, D).
@@ -205,9 +205,9 @@ class PPCA:
         return MultivariateNormal(self._posterior_mean(x), scale_tril=scale_tril, validate_args=False)
 
     def best_diagonal(self, x: Tensor) -> Distribution:
-        """La gaussienne à covariance diagonale de plus grand ELBO : même moyenne que le posterior exact.
+        """La gaussienne à covariance diagonale de plus grand ELBO : même moyenne que la loi a posteriori.
 
-        Ses variances sont σ²/M_jj, les inverses de la diagonale de la *précision* du posterior ; elles sont
+        Ses variances sont σ²/M_jj, les inverses de la diagonale de sa *précision* ; elles sont
         plus petites que ses variances marginales, sauf si WᵀW est diagonale.
 
         Paramètres :
@@ -287,8 +287,8 @@ class PPCA:
     def rate_distortion(self, beta: float | Tensor) -> RateDistortion:
         """La courbe débit-distorsion optimale, en forme close.
 
-        Le minimum de D + βR est pris sur *tous* les décodeurs linéaires W et sur *tous* les posteriors q,
-        image par image ; σ² (celui de ce modèle), μ, d et le prior N(0, I) sont fixes. R est le KL moyen, D
+        Le minimum de D + βR est pris sur *tous* les décodeurs linéaires W et sur *toutes* les lois q,
+        image par image ; σ² (celui de ce modèle), μ, d et la loi a priori N(0, I) sont fixes. R est la KL moyenne, D
         l'opposé de E_q[log p(x|z)], constante de normalisation comprise, moyennés sur les données de valeurs
         propres `eigenvalues`. Peser le KL par β revient à donner au décodeur la variance s = βσ² avec β = 1 :
         au minimum, W est donc celle de l'ACP probabiliste de variance s, et, λ parcourant les d plus grandes

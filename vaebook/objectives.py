@@ -45,7 +45,7 @@ def elbo(model: "LatentVariableModel", x: Tensor, *, samples: int = 1, beta: flo
     Source :
         Kingma et Welling (2014), équation 7 ; β de Higgins et al. (2017), équation 4.
     """
-    _check_samples(samples)
+    check_samples(samples)
     q = model.posterior(x)
     z = q.rsample(torch.Size((samples,)))
     reconstruction = model.likelihood(z).log_prob(x).mean(0)
@@ -76,7 +76,7 @@ def free_bits(
     """
     if threshold < 0:
         raise ValueError(f"threshold={threshold} : le seuil est un nombre de nats, positif ou nul.")
-    _check_samples(samples)
+    check_samples(samples)
     q = model.posterior(x)
     z = q.rsample(torch.Size((samples,)))
     reconstruction = model.likelihood(z).log_prob(x).mean(0)
@@ -129,7 +129,7 @@ def log_weights(
     Source :
         Burda et al. (2016), équation 8 ; Roeder et al. (2017) ; Tucker et al. (2019), équation 8.
     """
-    _check_samples(samples)
+    check_samples(samples)
     if gradient not in ("standard", "stl", "dreg"):
         raise ValueError(f"Gradient inconnu : « {gradient} ». Choisissez « standard », « stl » ou « dreg ».")
     q = model.posterior(x)
@@ -280,6 +280,11 @@ def _factors(distribution: Distribution) -> Normal:
     )
 
 
-def _check_samples(samples: int) -> None:
+def check_samples(samples: int) -> None:
+    """Refuse moins d'un tirage.
+
+    Lève :
+        ValueError : le nombre de tirages est nul ou négatif.
+    """
     if samples < 1:
         raise ValueError(f"samples={samples} : il faut au moins un tirage.")

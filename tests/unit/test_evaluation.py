@@ -247,7 +247,7 @@ def test_only_gaussian_posteriors_are_measured() -> None:
 
     model = Other(torch.zeros(3, 2), torch.ones(3, 2))
     for measure in (elbo_on, posteriors):
-        with pytest.raises(TypeError, match="gaussiens"):
+        with pytest.raises(TypeError, match="gaussiennes"):
             measure(model, model.images)
 
 
