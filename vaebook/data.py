@@ -19,6 +19,8 @@ import torch
 from platformdirs import user_cache_path
 from torch import Tensor
 
+from vaebook import quick
+
 _SIDE = 28  # pixels, pour toutes les images du livre
 
 # --- Jeux d'images réelles ---
@@ -211,6 +213,9 @@ def _load(data_set: _DataSet, split: str, root: str | os.PathLike[str] | None, s
         raise ValueError(f"Partie inconnue : « {split} ». Choisissez « train » ou « test ».")
     if sample and root is not None:
         raise ValueError("L'échantillon est dans le paquet : donnez root= ou sample=True, pas les deux.")
+    if quick.enabled() and root is None and not sample:
+        quick.notice(f"{data_set.name} ({split}), seulement l'échantillon livré avec le paquet")
+        sample = True
     part = (data_set.sample if sample else data_set.full)[split]
     pixels, labels = _read_part(part, *_locate(data_set, split, root, sample))
     return Images(

@@ -6,6 +6,7 @@ avec sa constante de normalisation. Les log-densités sont en nats, sommées sur
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -139,23 +140,48 @@ class ContinuousBernoulli(Likelihood):
         return _TruncatedExponential(logits=logits, validate_args=False)
 
 
-class Gaussian(Likelihood):
+_LINKS: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigmoid, "identity": lambda raw: raw}
+
+
+class _RealLikelihood(Likelihood):
+    """Base des lois sur ℝ : leur centre x̂ est l'image, par une fonction de lien, de la sortie du décodeur.
+
+    Les pixels sont dans [0, 1] : la sigmoïde y garde x̂. L'identité est pour les modèles linéaires.
+    """
+
+    support = constraints.real
+
+    def __init__(self, link: str) -> None:
+        super().__init__()
+        if link not in _LINKS:
+            raise ValueError(f"Fonction de lien inconnue : « {link} ». Choisissez parmi {', '.join(_LINKS)}.")
+        self.link = link
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return super().config | {"link": self.link}
+
+    def center(self, raw: Tensor) -> Tensor:
+        """x̂, le centre de la loi, de même forme que la sortie brute."""
+        return _LINKS[self.link](raw)
+
+
+class Gaussian(_RealLikelihood):
     """Pixels gaussiens d'écart-type σ fixé : −log p = ‖x − x̂‖² / 2σ² + (D/2) log 2πσ².
 
     Paramètres :
         sigma : l'écart-type σ (pas la variance), strictement positif.
+        link : x̂ est la sigmoïde (« sigmoid ») de la sortie du décodeur, ou cette sortie (« identity »).
 
     Lève :
-        ValueError : σ négatif, nul ou infini.
+        ValueError : σ négatif, nul ou infini ; fonction de lien inconnue.
 
     Source :
         Kingma et Welling (2014), annexe C.2.
     """
 
-    support = constraints.real
-
-    def __init__(self, sigma: float = 1.0) -> None:
-        super().__init__()
+    def __init__(self, sigma: float = 1.0, *, link: str = "sigmoid") -> None:
+        super().__init__(link)
         self.sigma = _positive("sigma", sigma)
 
     @property
@@ -163,29 +189,28 @@ class Gaussian(Likelihood):
         return super().config | {"sigma": self.sigma}
 
     def pixel(self, *parameters: Tensor) -> Distribution:
-        (mean,) = parameters
-        return Normal(mean, self.sigma, validate_args=False)
+        (raw,) = parameters
+        return Normal(self.center(raw), self.sigma, validate_args=False)
 
 
-class SharedGaussian(Likelihood):
+class SharedGaussian(_RealLikelihood):
     """Pixels gaussiens d'un même écart-type σ, appris avec le reste.
 
     À l'optimum, σ² est l'erreur quadratique moyenne par pixel.
 
     Paramètres :
         sigma : la valeur de σ au départ.
+        link : x̂ est la sigmoïde (« sigmoid ») de la sortie du décodeur, ou cette sortie (« identity »).
 
     Lève :
-        ValueError : σ négatif, nul ou infini.
+        ValueError : σ négatif, nul ou infini ; fonction de lien inconnue.
 
     Source :
         Rybkin, Daniilidis et Levine (2021), section 3.
     """
 
-    support = constraints.real
-
-    def __init__(self, sigma: float = 0.3) -> None:
-        super().__init__()
+    def __init__(self, sigma: float = 0.3, *, link: str = "sigmoid") -> None:
+        super().__init__(link)
         self.initial_sigma = _positive("sigma", sigma)
         self.log_sigma = nn.Parameter(torch.tensor(math.log(sigma)))
 
@@ -199,30 +224,30 @@ class SharedGaussian(Likelihood):
         return super().config | {"sigma": self.initial_sigma}
 
     def pixel(self, *parameters: Tensor) -> Distribution:
-        (mean,) = parameters
-        return Normal(mean, self.sigma.expand_as(mean), validate_args=False)
+        (raw,) = parameters
+        return Normal(self.center(raw), self.sigma.expand_as(raw), validate_args=False)
 
 
-class PixelGaussian(Likelihood):
+class PixelGaussian(_RealLikelihood):
     """Pixels gaussiens, chacun son écart-type, appris et minoré : σ = plancher + softplus(s).
 
     Sans plancher, les pixels toujours nuls rendraient la vraisemblance infinie.
 
     Paramètres :
         floor : le plancher de σ, strictement positif.
+        link : x̂ est la sigmoïde (« sigmoid ») de la sortie du décodeur, ou cette sortie (« identity »).
 
     Lève :
-        ValueError : plancher négatif, nul ou infini.
+        ValueError : plancher négatif, nul ou infini ; fonction de lien inconnue.
 
     Source :
         Rybkin, Daniilidis et Levine (2021), section 3 ; le plancher est le nôtre.
     """
 
     parameters_per_pixel = 2
-    support = constraints.real
 
-    def __init__(self, floor: float = 0.01) -> None:
-        super().__init__()
+    def __init__(self, floor: float = 0.01, *, link: str = "sigmoid") -> None:
+        super().__init__(link)
         self.floor = _positive("floor", floor)
 
     @property
@@ -230,27 +255,26 @@ class PixelGaussian(Likelihood):
         return super().config | {"floor": self.floor}
 
     def pixel(self, *parameters: Tensor) -> Distribution:
-        mean, raw_sigma = parameters
-        return Normal(mean, self.floor + F.softplus(raw_sigma), validate_args=False)
+        raw, raw_sigma = parameters
+        return Normal(self.center(raw), self.floor + F.softplus(raw_sigma), validate_args=False)
 
 
-class Laplace(Likelihood):
+class Laplace(_RealLikelihood):
     """Pixels de Laplace d'échelle b fixée : −log p = ‖x − x̂‖₁ / b + D log 2b.
 
     Paramètres :
         scale : l'échelle b, strictement positive ; l'écart-type vaut b√2.
+        link : x̂ est la sigmoïde (« sigmoid ») de la sortie du décodeur, ou cette sortie (« identity »).
 
     Lève :
-        ValueError : échelle négative, nulle ou infinie.
+        ValueError : échelle négative, nulle ou infinie ; fonction de lien inconnue.
 
     Source :
         la densité de Laplace ; son lien avec l'erreur absolue est l'exercice classique.
     """
 
-    support = constraints.real
-
-    def __init__(self, scale: float = 1.0) -> None:
-        super().__init__()
+    def __init__(self, scale: float = 1.0, *, link: str = "sigmoid") -> None:
+        super().__init__(link)
         self.scale = _positive("scale", scale)
 
     @property
@@ -258,8 +282,8 @@ class Laplace(Likelihood):
         return super().config | {"scale": self.scale}
 
     def pixel(self, *parameters: Tensor) -> Distribution:
-        (mean,) = parameters
-        return TorchLaplace(mean, self.scale, validate_args=False)
+        (raw,) = parameters
+        return TorchLaplace(self.center(raw), self.scale, validate_args=False)
 
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vaebook.likelihoods import Likelihood, make_likelihood
+from vaebook.likelihoods import Likelihood, SharedGaussian, make_likelihood
 from vaebook.networks import Decoder, Encoder, GaussianHead, diagonal_gaussian
 
 
@@ -147,7 +147,7 @@ class LinearVAE(VAE):
     Paramètres :
         latent_dim : dimension d de z.
         image_shape : (C, H, W).
-        likelihood : une vraisemblance gaussienne pour que l'énoncé tienne.
+        likelihood : gaussienne de lien identité, pour que l'énoncé tienne ; à σ appris par défaut.
 
     Lève :
         ValueError : vraisemblance inconnue, dimension ou forme impossible.
@@ -160,8 +160,9 @@ class LinearVAE(VAE):
         self,
         latent_dim: int = 20,
         image_shape: Sequence[int] = (1, 28, 28),
-        likelihood: str | Likelihood | dict[str, Any] = "shared_gaussian",
+        likelihood: Likelihood | dict[str, Any] | None = None,
     ) -> None:
+        likelihood = likelihood or SharedGaussian(link="identity")
         super().__init__(latent_dim, (), image_shape, likelihood)
         self.head = _SharedVarianceHead(self.encoder.features, latent_dim)
 

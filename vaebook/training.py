@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from vaebook import checkpoints
+from vaebook import checkpoints, quick
 from vaebook.objectives import Terms, elbo
 
 Schedule = Callable[[int], float]
@@ -113,6 +113,9 @@ def fit(
     """
     images, labels = _check_data(model, data)
     _check_settings(epochs, batch_size, len(images), lr, validation, patience, checkpoint, resume)
+    if quick.enabled() and epochs > 1:
+        quick.notice(f"une époque au lieu de {epochs}")
+        epochs = 1
     place = pick_device(device)
     model.to(place)
     with _own_randomness(place):

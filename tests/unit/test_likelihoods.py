@@ -38,14 +38,14 @@ def test_shapes_and_config_of_every_likelihood(name):
 
 def test_gaussian_is_scipy_norm():
     mean, x = parameters(1), images()
-    p = likelihoods.Gaussian(0.3).double()(mean)
+    p = likelihoods.Gaussian(0.3, link="identity").double()(mean)
     expected = scipy.stats.norm.logpdf(x, mean[:, 0], 0.3).sum((1, 2, 3))
     np.testing.assert_allclose(p.log_prob(x), expected, rtol=1e-12)
 
 
 def test_laplace_is_scipy_laplace():
     mean, x = parameters(1), images()
-    p = likelihoods.Laplace(0.25).double()(mean)
+    p = likelihoods.Laplace(0.25, link="identity").double()(mean)
     expected = scipy.stats.laplace.logpdf(x, mean[:, 0], 0.25).sum((1, 2, 3))
     np.testing.assert_allclose(p.log_prob(x), expected, rtol=1e-12)
 
@@ -59,13 +59,24 @@ def test_bernoulli_is_scipy_bernoulli_on_binary_pixels():
 
 def test_pixel_gaussian_has_one_floored_sigma_per_pixel():
     raw, x = parameters(2), images()
-    p = likelihoods.PixelGaussian(floor=0.05)(raw)
+    p = likelihoods.PixelGaussian(floor=0.05, link="identity")(raw)
     sigma = 0.05 + np.log1p(np.exp(raw[:, 1].numpy()))
     np.testing.assert_allclose(p.stddev, sigma, rtol=1e-12)
     expected = scipy.stats.norm.logpdf(x, raw[:, 0], sigma).sum((1, 2, 3))
     np.testing.assert_allclose(p.log_prob(x), expected, rtol=1e-12)
-    very_certain = likelihoods.PixelGaussian(floor=0.05)(torch.full_like(raw, -1e4))
+    very_certain = likelihoods.PixelGaussian(floor=0.05, link="identity")(torch.full_like(raw, -1e4))
     np.testing.assert_allclose(very_certain.stddev, 0.05)
+
+
+@pytest.mark.parametrize("name", ["gaussian", "shared_gaussian", "pixel_gaussian", "laplace"])
+def test_sigmoid_link_keeps_the_mean_in_the_unit_interval(name):
+    likelihood = make_likelihood(name)
+    raw = 3 * parameters(likelihood.parameters_per_pixel)
+    torch.testing.assert_close(likelihood(raw).mean, torch.sigmoid(raw[:, 0]))
+    linear = make_likelihood(likelihood.config | {"link": "identity"})
+    torch.testing.assert_close(linear(raw).mean, raw[:, 0])
+    with pytest.raises(ValueError, match="lien inconnue : « probit »"):
+        make_likelihood({"name": name, "link": "probit"})
 
 
 # Identité 16 : la Bernoulli continue.
@@ -160,7 +171,7 @@ def test_squared_error_is_the_gaussian_of_variance_one_half():
     mean, x = parameters(1), images()
     size = math.prod(SHAPE)
     squared = ((x - mean[:, 0]) ** 2).sum((1, 2, 3))
-    negative = -likelihoods.Gaussian(math.sqrt(0.5)).double()(mean).log_prob(x)
+    negative = -likelihoods.Gaussian(math.sqrt(0.5), link="identity").double()(mean).log_prob(x)
     torch.testing.assert_close(squared, negative - size / 2 * math.log(math.pi), rtol=1e-6, atol=0)
     assert 784 / 2 * math.log(math.pi) == pytest.approx(448.73, abs=5e-3)
 
@@ -169,7 +180,7 @@ def test_best_shared_variance_is_the_mean_squared_error():
     """Identité 15 : σ² optimal = erreur quadratique moyenne, où −log p = D/2 (1 + log 2πσ²)."""
     mean, x = parameters(1), images()
     mse = ((x - mean[:, 0]) ** 2).mean()
-    shared = likelihoods.SharedGaussian(math.sqrt(mse.item())).double()
+    shared = likelihoods.SharedGaussian(math.sqrt(mse.item()), link="identity").double()
     value = shared(mean).log_prob(x).mean()
     (gradient,) = torch.autograd.grad(value, shared.log_sigma)
     size = math.prod(SHAPE)

@@ -78,8 +78,8 @@ MUTANTS = [
     Mutant(
         "13, σ² caché : l'écart-type demandé est ignoré",
         "likelihoods.py",
-        "Normal(mean, self.sigma, validate",
-        "Normal(mean, 1.0, validate",
+        "Normal(self.center(raw), self.sigma, validate",
+        "Normal(self.center(raw), 1.0, validate",
         (LIKELIHOODS,),
     ),
     Mutant(
@@ -148,8 +148,8 @@ MUTANTS = [
     Mutant(
         "17, variance prise pour l'écart-type (décodeur)",
         "likelihoods.py",
-        "Normal(mean, self.sigma, validate",
-        "Normal(mean, self.sigma**2, validate",
+        "Normal(self.center(raw), self.sigma, validate",
+        "Normal(self.center(raw), self.sigma**2, validate",
         (LIKELIHOODS,),
     ),
     Mutant(

@@ -81,7 +81,7 @@ def test_public_functions_say_shapes_errors_and_sources(value):
     doc = inherited_doc(value)
     annotations = str(inspect.signature(value))
     if "Tensor" in annotations:
-        assert re.search(r"\(\.{0,3}…?[A-Za-z0-9, …×.]*\)|forme|vecteur|nombre", doc), "dire les formes"
+        assert re.search(r"\(\.{0,3}…?[A-Za-z0-9, …×.²+]*\)|forme|vecteur|nombre", doc), "dire les formes"
     if raises(value):
         assert "Lève" in doc, "dire les erreurs"
     parameters = [name for name in inspect.signature(value).parameters if name not in ("self", "cls")]
@@ -103,5 +103,11 @@ MATHEMATICAL = ("likelihoods", "objectives", "gradients", "exact")
     ],
 )
 def test_formulas_have_a_source(value):
-    exempt = {"Likelihood", "make_likelihood", "check_samples", "gaussian_noise", "masking_noise"}  # rien à y attribuer
+    exempt = {
+        "Likelihood",
+        "make_likelihood",
+        "check_samples",
+        "gaussian_noise",
+        "masking_noise",
+    }  # rien à y attribuer
     assert value.__name__ in exempt or "Source :" in inherited_doc(value)

@@ -273,7 +273,7 @@ def test_resume_can_go_further_and_refuses_another_run(data, tmp_path):
     "build",
     [
         lambda: VAE(3, (8,), (1, 8, 8), "pixel_gaussian", channels=(2,)),
-        lambda: LinearVAE(3, (1, 8, 8), "gaussian"),
+        lambda: LinearVAE(3, (1, 8, 8), Gaussian(0.2, link="identity")),
         lambda: ConditionalVAE(3, (8,), (1, 8, 8), classes=4, conditional_encoder=False, learned_prior=True),
         lambda: Autoencoder(3, (8,), (1, 8, 8), "absolute"),
     ],
