@@ -1,7 +1,7 @@
 """Les points de reprise : un seul fichier safetensors, dont l'en-tête porte l'état en JSON.
 
 Un fichier unique se remplace d'un coup : à tout instant, le dossier contient l'ancien ou le nouveau, entiers.
-Rien n'est jamais dépicklé.
+Aucun pickle n'est jamais lu.
 """
 
 import contextlib
@@ -83,8 +83,11 @@ def load_model(path: str | Path, *, device: str | torch.device = "cpu") -> nn.Mo
         raise CheckpointError(
             f"{path} contient un modèle inconnu de cette version : « {described['class']} »."
         )
-    model = _KINDS[described["class"]](**described["config"])
-    model.load_state_dict(_section("model", tensors))
+    try:
+        model = _KINDS[described["class"]](**described["config"])
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} décrit un modèle impossible à reconstruire : {error}") from error
+    _load_weights(path, model, tensors)
     return model.to(device).eval()
 
 
@@ -110,13 +113,20 @@ def restore(
             f"{path} contient un autre modèle : {header['model']}, et non {_describe(model)}. "
             "Reprenez le même modèle, ou choisissez un autre dossier."
         )
-    model.load_state_dict(_section("model", tensors))
+    _load_weights(path, model, tensors)
     moments: dict[int, dict[str, Tensor]] = {}
     for key, tensor in _section("optimizer", tensors).items():
         index, name = key.split(".", 1)
         moments.setdefault(int(index), {})[name] = tensor
     optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
     return _section("history", tensors), header["state"]
+
+
+def _load_weights(path: str | Path, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    try:
+        model.load_state_dict(_section("model", tensors))
+    except RuntimeError as error:  # des poids manquent, ou ont une autre forme
+        raise CheckpointError(f"Les poids de {path} ne sont pas ceux du modèle qu'il décrit.") from error
 
 
 def _describe(model: nn.Module) -> dict[str, Any]:
@@ -129,7 +139,7 @@ def _section(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    if not path.exists():
+    if not path.is_file():
         raise FileNotFoundError(f"Pas de point de reprise en {path}.")
     try:
         with safe_open(path, framework="pt") as file:
@@ -141,11 +151,20 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ) from error
     except (KeyError, json.JSONDecodeError) as error:
         raise CheckpointError(f"{path} n'a pas été écrit par vaebook.") from error
-    if header.get("format") != FORMAT:
+    if not isinstance(header, dict) or not isinstance(header.get("format"), int):
+        raise CheckpointError(f"{path} n'a pas été écrit par vaebook.")
+    if header["format"] != FORMAT:
+        newer = header["format"] > FORMAT
         raise CheckpointError(
-            f"{path} est au format {header.get('format')} ; cette version de vaebook lit le format {FORMAT}. "
-            "Mettez vaebook à jour."
+            f"{path} est au format {header['format']} ; cette version de vaebook lit le format {FORMAT}. "
+            + (
+                "Mettez vaebook à jour."
+                if newer
+                else "Refaites l'entraînement, ou reprenez l'ancien vaebook."
+            )
         )
+    if not {"model", "state"} <= header.keys():
+        raise CheckpointError(f"{path} est incomplet : il n'a pas été écrit par vaebook.")
     return tensors, header
 
 
@@ -160,10 +179,11 @@ def _replace(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         beside.replace(path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
         raise type(error)(
             error.errno,
             f"Impossible d'écrire {path} ({error.strerror}) : vérifiez la place et les droits. "
             "L'ancien point de reprise, s'il existe, est intact.",
         ) from error
+    finally:  # Ctrl-C compris
+        with contextlib.suppress(OSError):
+            beside.unlink()

@@ -365,7 +365,7 @@ def _unwritable(cache: Path, error: OSError) -> OSError:
 # --- Bruit sur les niveaux de gris ---
 
 
-def binarise(images: Tensor, *, generator: torch.Generator) -> Tensor:
+def binarise(images: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
     """Binarisation dynamique : chaque pixel vaut 1 avec la probabilité que donne son niveau de gris.
 
     Appelée à chaque lot, elle montre au modèle des images binaires toujours nouvelles, d'espérance
@@ -373,7 +373,8 @@ def binarise(images: Tensor, *, generator: torch.Generator) -> Tensor:
 
     Paramètres :
         images : (...), flottants dans [0, 1].
-        generator : le générateur, sur l'appareil des images, qui rend le tirage reproductible.
+        generator : un générateur à soi, sur l'appareil des images ; par défaut celui de torch, que ``fit``
+            sème à chaque époque : un entraînement repris rejoue alors les mêmes tirages.
 
     Renvoie :
         un tenseur de 0 et de 1, de même forme et de même type que ``images``.
@@ -388,7 +389,7 @@ def binarise(images: Tensor, *, generator: torch.Generator) -> Tensor:
     return torch.bernoulli(images, generator=generator)
 
 
-def dequantise(images: Tensor, *, generator: torch.Generator) -> Tensor:
+def dequantise(images: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
     """Déquantification uniforme : y = (255 x + u) / 256, avec u ~ U(0, 1) indépendant pour chaque pixel.
 
     Les 256 niveaux deviennent 256 intervalles de longueur 1/256 : une densité sur y ne peut plus être rendue
@@ -397,7 +398,8 @@ def dequantise(images: Tensor, *, generator: torch.Generator) -> Tensor:
 
     Paramètres :
         images : (...), flottants dans [0, 1], de niveaux k / 255.
-        generator : le générateur, sur l'appareil des images, qui rend le tirage reproductible.
+        generator : un générateur à soi, sur l'appareil des images ; par défaut celui de torch, que ``fit``
+            sème à chaque époque : un entraînement repris rejoue alors les mêmes tirages.
 
     Renvoie :
         un tenseur dans [0, 1], de même forme et de même type que ``images``.

@@ -9,7 +9,7 @@ les sommes sont en float64.
 
 import math
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self
 
@@ -27,7 +27,7 @@ from torch.distributions import (
 
 from vaebook.models import LatentVariableModel
 from vaebook.networks import diagonal_gaussian
-from vaebook.objectives import Terms, check_samples
+from vaebook.objectives import Terms, check_samples, importance_terms
 from vaebook.training import Labelled, fit
 
 _SAMPLES_AT_ONCE = 50  # tirages décodés à la fois, par image
@@ -48,7 +48,7 @@ class Estimate(NamedTuple):
         return cls(float(values.mean()), float(error))
 
     def __repr__(self) -> str:
-        return f"{self.mean:.2f} ± {self.error:.2f}".replace(".", ",")
+        return f"{self.mean:.2f} ± {self.error:.2f}".replace(".", ",").replace("-", "−")
 
 
 # ---------------------------------------------------------------- bornes de log p(x)
@@ -381,7 +381,7 @@ def refine(
         start = _check_gaussian(model.posterior(x))
     shift, log_scale = (torch.zeros_like(start.mean, requires_grad=True) for _ in range(2))
     optimizer = torch.optim.Adam([shift, log_scale], lr=lr)
-    generators = _generators(x, seed)
+    generators = list(_generators(x, seed))
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = lr * (1 - step / steps)
         with torch.enable_grad():
@@ -810,14 +810,13 @@ def _per_image(
 @torch.no_grad()
 def _bounds(model: LatentVariableModel, x: Tensor, q: Distribution, samples: int, seed: int) -> _PerImage:
     """ELBO et borne pondérée par importance d'un même q, des mêmes tirages, par paquets de tirages."""
-    generators = _generators(x, seed)
+    generators = list(_generators(x, seed))
     reconstruction = torch.zeros(len(x), dtype=torch.float64, device=x.device)
     log_sum = torch.full_like(reconstruction, -math.inf)
     for first in range(0, samples, _SAMPLES_AT_ONCE):
         count = min(_SAMPLES_AT_ONCE, samples - first)
         z = _reparameterise(q, _noise(generators, count, _check_gaussian(q).mean))
-        log_px = model.likelihood(z).log_prob(x)
-        log_w = log_px + model.prior.log_prob(z) - q.log_prob(z)
+        log_px, log_w = importance_terms(model, x, q, z)
         reconstruction += log_px.double().sum(0)
         log_sum = torch.logaddexp(log_sum, log_w.double().logsumexp(0))
     kl = kl_divergence(q, model.prior).double()
@@ -853,13 +852,13 @@ def _device(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
-def _generators(x: Tensor, seed: int) -> list[torch.Generator]:
+def _generators(x: Tensor, seed: int) -> Iterator[torch.Generator]:
     """Un générateur par image, semé par la graine et par les pixels : l'ordre et le lot n'y changent rien."""
     rows = x.detach().cpu().contiguous().numpy()
-    return [torch.Generator().manual_seed(zlib.crc32(row.tobytes(), seed % 2**32)) for row in rows]
+    return (torch.Generator().manual_seed(zlib.crc32(row.tobytes(), seed % 2**32)) for row in rows)
 
 
-def _noise(generators: list[torch.Generator], samples: int, like: Tensor) -> Tensor:
+def _noise(generators: Iterable[torch.Generator], samples: int, like: Tensor) -> Tensor:
     """Du bruit normal (samples, B, d), du type et sur l'appareil de `like` (B, d)."""
     shape = (samples, like.shape[-1])
     return torch.stack([torch.randn(shape, generator=g, dtype=like.dtype) for g in generators], 1).to(
@@ -880,7 +879,7 @@ def _check_gaussian(q: Distribution) -> Distribution:
 
 
 def _factors(prior: Distribution) -> Normal:
-    """Les lois p(z_j) d'une loi a priori gaussienne à dimensions indépendantes, en float64 sur le processeur."""
+    """Les lois p(z_j) d'une loi a priori gaussienne à dimensions indépendantes, en float64, sur CPU."""
     _check_gaussian(prior)
     if isinstance(prior, MultivariateNormal):
         covariance = prior.covariance_matrix

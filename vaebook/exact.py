@@ -1,7 +1,8 @@
 """Les modèles où tout se calcule : ils servent d'oracle au livre et aux tests.
 
-`PPCA` est le modèle linéaire gaussien, de vraisemblance et de loi a posteriori connues ; `BernoulliGaussianMixture`
-est le mélange de deux gaussiennes. Calculs et réponses sont en float64, quel que soit le type des données.
+`PPCA` est le modèle linéaire gaussien, de vraisemblance et de loi a posteriori connues ;
+`BernoulliGaussianMixture` est le mélange de deux gaussiennes. Calculs et réponses sont en float64, quel que
+soit le type des données.
 """
 
 import math
@@ -288,11 +289,11 @@ class PPCA:
         """La courbe débit-distorsion optimale, en forme close.
 
         Le minimum de D + βR est pris sur *tous* les décodeurs linéaires W et sur *toutes* les lois q,
-        image par image ; σ² (celui de ce modèle), μ, d et la loi a priori N(0, I) sont fixes. R est la KL moyenne, D
-        l'opposé de E_q[log p(x|z)], constante de normalisation comprise, moyennés sur les données de valeurs
-        propres `eigenvalues`. Peser le KL par β revient à donner au décodeur la variance s = βσ² avec β = 1 :
-        au minimum, W est donc celle de l'ACP probabiliste de variance s, et, λ parcourant les d plus grandes
-        valeurs propres,
+        image par image ; σ² (celui de ce modèle), μ, d et la loi a priori N(0, I) sont fixes. R est la KL
+        moyenne, D l'opposé de E_q[log p(x|z)], constante de normalisation comprise, moyennés sur les
+        données de valeurs propres `eigenvalues`. Peser la KL par β revient à donner au décodeur la
+        variance s = βσ² avec β = 1 : au minimum, W est donc celle de l'ACP probabiliste de variance s,
+        et, λ parcourant les d plus grandes valeurs propres,
 
             R = ½ Σ max(0, log(λ / s)),    D = (Σ min(λ, s) + Σ des D − d autres) / 2σ² + D/2 log(2πσ²).
 

@@ -86,41 +86,56 @@ class _TruncatedExponential(TorchContinuousBernoulli):
     """La Bernoulli continue, écrite par son logit η : p(x) = exp(ηx − A(η)) sur [0, 1].
 
     Celle de torch passe par λ = sigmoïde(η) borné à la précision machine : au-delà de |η| ≈ 16 en simple
-    précision, sa normalisation et sa moyenne ne bougent plus. Ici, elles restent exactes.
+    précision, sa normalisation et ses moments ne bougent plus. Ici, ils restent justes.
     """
 
-    _SERIES_BELOW = 1e-2  # en deçà, la série limitée est exacte à la précision machine
+    _SERIES_BELOW = (
+        1e-2  # en deçà, les différences perdraient des chiffres et trois termes de série suffisent
+    )
 
-    def _parts(self) -> tuple[Tensor, Tensor]:
-        """Où employer la série en 0, et un η partout non nul pour l'autre branche."""
+    def _parts(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Où employer la série en 0 ; ailleurs, un η non nul et sa valeur absolue."""
         near = self.logits.abs() < self._SERIES_BELOW
-        return near, torch.where(near, torch.ones_like(self.logits), self.logits)
+        eta = torch.where(near, torch.ones_like(self.logits), self.logits)
+        return near, eta, eta.abs()
+
+    def _log_partition(self) -> Tensor:
+        """A(η) = log((e^η − 1)/η)."""
+        near, eta, size = self._parts()
+        series = self.logits / 2 + self.logits**2 / 24 - self.logits**4 / 2880
+        return torch.where(near, series, F.relu(eta) + torch.log(-torch.expm1(-size) / size))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        near, eta = self._parts()
-        size = eta.abs()
-        log_partition = torch.where(
-            near,
-            self.logits / 2 + self.logits**2 / 24,
-            F.relu(eta) + torch.log(-torch.expm1(-size) / size),
-        )
-        return self.logits * value - log_partition
+        return self.logits * value - self._log_partition()
 
     @property
     def mean(self) -> Tensor:
-        near, eta = self._parts()
-        size = eta.abs()
+        near, eta, size = self._parts()
         below_half = 1 / size - 1 / torch.expm1(size)
-        away = torch.where(eta > 0, 1 - below_half, below_half)
-        return torch.where(near, 0.5 + self.logits / 12, away)
+        series = 0.5 + self.logits / 12 - self.logits**3 / 720
+        return torch.where(near, series, torch.where(eta > 0, 1 - below_half, below_half))
+
+    @property
+    def variance(self) -> Tensor:
+        near, _, size = self._parts()
+        series = 1 / 12 - self.logits**2 / 240
+        return torch.where(near, series, size**-2 - torch.exp(-size) / torch.expm1(-size) ** 2)
+
+    def entropy(self) -> Tensor:
+        return self._log_partition() - self.logits * self.mean
+
+    # Par la symétrie x -> 1 − x, on ne calcule que pour −|η| : aucune exponentielle ne déborde.
+
+    def cdf(self, value: Tensor) -> Tensor:
+        value = value.clamp(0, 1)
+        size, positive = self.logits.abs().clamp(min=1e-30), self.logits > 0
+        below = torch.expm1(-size * torch.where(positive, 1 - value, value)) / torch.expm1(-size)
+        return torch.where(positive, 1 - below, below)
 
     def icdf(self, value: Tensor) -> Tensor:
-        near, eta = self._parts()
-        size = eta.abs()
-        # Pour η > 0, par la symétrie x -> 1 − x : seul exp(−|η|) est jamais calculé.
-        mirrored = torch.where(eta > 0, 1 - value, value)
-        below = -torch.log1p(mirrored * torch.expm1(-size)) / size
-        return torch.where(near, value, torch.where(eta > 0, 1 - below, below))
+        size, positive = self.logits.abs().clamp(min=1e-30), self.logits > 0
+        below = -torch.log1p(torch.where(positive, 1 - value, value) * torch.expm1(-size)) / size
+        return torch.where(positive, 1 - below, below).clamp(0, 1)
 
 
 class ContinuousBernoulli(Likelihood):
@@ -190,7 +205,7 @@ class Gaussian(_RealLikelihood):
 
     def pixel(self, *parameters: Tensor) -> Distribution:
         (raw,) = parameters
-        return Normal(self.center(raw), self.sigma, validate_args=False)
+        return Normal(self.center(raw), torch.full_like(raw, self.sigma), validate_args=False)
 
 
 class SharedGaussian(_RealLikelihood):
@@ -270,7 +285,7 @@ class Laplace(_RealLikelihood):
         ValueError : échelle négative, nulle ou infinie ; fonction de lien inconnue.
 
     Source :
-        la densité de Laplace ; son lien avec l'erreur absolue est l'exercice classique.
+        Laplace (1774) ; l'erreur absolue en est l'opposé de la log-densité, à une constante près.
     """
 
     def __init__(self, scale: float = 1.0, *, link: str = "sigmoid") -> None:
@@ -283,7 +298,7 @@ class Laplace(_RealLikelihood):
 
     def pixel(self, *parameters: Tensor) -> Distribution:
         (raw,) = parameters
-        return TorchLaplace(self.center(raw), self.scale, validate_args=False)
+        return TorchLaplace(self.center(raw), torch.full_like(raw, self.scale), validate_args=False)
 
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {

@@ -4,7 +4,6 @@ Un modèle à variable latente est tout objet qui a ``posterior(x)``, ``likeliho
 distributions. Les objectifs (``vaebook.objectives``) n'en demandent pas plus.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -39,7 +38,10 @@ class _Generator:
 
     @torch.no_grad()
     def sample(self: LatentVariableModel, n: int) -> Tensor:
-        """Engendre n images : z ~ p(z), puis la moyenne de p(x|z). Renvoie (n, C, H, W)."""
+        """Engendre n images : z ~ p(z), puis la moyenne de p(x|z).
+
+        Renvoie (n, C, H, W) ; si p(z) a un lot d'étiquettes (B,), n images pour chacune, (n, B, C, H, W).
+        """
         z = self.prior.sample(torch.Size((n,)))
         return self.likelihood(z).mean
 
@@ -54,6 +56,7 @@ class _GaussianVAE(nn.Module):
 
     prior_mu: Tensor
     prior_sigma: Tensor
+    _head: type[nn.Module] = GaussianHead
 
     def __init__(
         self,
@@ -71,7 +74,7 @@ class _GaussianVAE(nn.Module):
         self.observation = make_likelihood(likelihood)
         outputs = self.observation.parameters_per_pixel
         self.encoder = Encoder(image_shape, hidden, channels, encoder_context)
-        self.head = GaussianHead(self.encoder.features, latent_dim)
+        self.head = self._head(self.encoder.features, latent_dim)
         self.decoder = Decoder(latent_dim, image_shape, hidden, channels, decoder_context, outputs)
         self.register_buffer("prior_mu", torch.zeros(latent_dim), persistent=False)
         self.register_buffer("prior_sigma", torch.ones(latent_dim), persistent=False)
@@ -139,6 +142,19 @@ class VAE(_Generator, _GaussianVAE):
         return diagonal_gaussian(self.prior_mu, self.prior_sigma)
 
 
+class _SharedVarianceHead(nn.Module):
+    """Une moyenne linéaire en x, une log-variance par dimension latente, la même pour tous les x."""
+
+    def __init__(self, features: int, latent_dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(features, latent_dim)
+        self.logvar = nn.Parameter(torch.zeros(latent_dim))
+
+    def forward(self, features: Tensor) -> Distribution:
+        mu = self.linear(features)
+        return diagonal_gaussian(mu, torch.exp(self.logvar / 2).expand_as(mu))
+
+
 class LinearVAE(VAE):
     """Le VAE dont encodeur et décodeur sont linéaires : à l'optimum, c'est l'ACP probabiliste.
 
@@ -150,11 +166,13 @@ class LinearVAE(VAE):
         likelihood : gaussienne de lien identité, pour que l'énoncé tienne ; à σ appris par défaut.
 
     Lève :
-        ValueError : vraisemblance inconnue, dimension ou forme impossible.
+        ValueError : vraisemblance inconnue ou non linéaire, dimension ou forme impossible.
 
     Source :
         Lucas, Tucker, Grosse et Norouzi (2019), section 4.
     """
+
+    _head = _SharedVarianceHead
 
     def __init__(
         self,
@@ -162,28 +180,17 @@ class LinearVAE(VAE):
         image_shape: Sequence[int] = (1, 28, 28),
         likelihood: Likelihood | dict[str, Any] | None = None,
     ) -> None:
-        likelihood = likelihood or SharedGaussian(link="identity")
-        super().__init__(latent_dim, (), image_shape, likelihood)
-        self.head = _SharedVarianceHead(self.encoder.features, latent_dim)
+        super().__init__(latent_dim, (), image_shape, likelihood or SharedGaussian(link="identity"))
+        if getattr(self.observation, "link", None) != "identity":
+            raise ValueError(
+                "LinearVAE demande une vraisemblance de lien identité : SharedGaussian(link='identity')."
+            )
 
     @property
     def config(self) -> dict[str, Any]:
         """Les arguments qui reconstruisent le modèle, prêts pour du JSON."""
         config = super().config
         return {name: config[name] for name in ("latent_dim", "image_shape", "likelihood")}
-
-
-class _SharedVarianceHead(GaussianHead):
-    """Une moyenne linéaire en x, une log-variance par dimension latente, la même pour tous les x."""
-
-    def __init__(self, features: int, latent_dim: int) -> None:
-        nn.Module.__init__(self)
-        self.linear = nn.Linear(features, latent_dim)
-        self.logvar = nn.Parameter(torch.zeros(latent_dim))
-
-    def forward(self, features: Tensor) -> Distribution:
-        mu = self.linear(features)
-        return diagonal_gaussian(mu, torch.exp(self.logvar / 2).expand_as(mu))
 
 
 class ConditionalVAE(_GaussianVAE):
@@ -239,14 +246,26 @@ class ConditionalVAE(_GaussianVAE):
         Lève :
             ValueError : étiquettes non entières ou hors de [0, K − 1].
         """
-        y = torch.as_tensor(y, device=self.prior_mu.device)
+        y = torch.as_tensor(y)
+        if y.device.type == "cpu":  # sur un GPU, lire les étiquettes ferait attendre la carte à chaque lot
+            self.check_labels(y)
+        # Une comparaison plutôt que F.one_hot, qui lit le maximum.
+        classes = torch.arange(self.classes, device=self.prior_mu.device)
+        labels = y.to(self.prior_mu.device).unsqueeze(-1) == classes
+        return GivenLabels(self, labels.to(self.prior_mu.dtype))
+
+    def check_labels(self, y: Tensor) -> None:
+        """Refuse des étiquettes qui ne sont pas un vecteur (B,) d'entiers de 0 à K − 1.
+
+        Lève :
+            ValueError : étiquettes non entières ou hors de [0, K − 1].
+        """
         if y.is_floating_point() or y.dim() != 1:
             raise ValueError(f"Étiquettes {tuple(y.shape)} de type {y.dtype} : il faut (B,), entières.")
         if y.numel() and not 0 <= int(y.min()) <= int(y.max()) < self.classes:
             raise ValueError(
                 f"Étiquettes de {int(y.min())} à {int(y.max())} ; elles vont de 0 à {self.classes - 1}."
             )
-        return GivenLabels(self, F.one_hot(y.long(), self.classes).to(self.prior_mu.dtype))
 
     def posterior(self, x: Tensor) -> Distribution:
         """Refuse : sans étiquette, q(z|x, y) n'est pas défini.
@@ -408,5 +427,5 @@ class Autoencoder(nn.Module):
 
 
 def _check_latent_dim(latent_dim: int) -> None:
-    if not (isinstance(latent_dim, int) and 1 <= latent_dim < math.inf):
-        raise ValueError(f"latent_dim={latent_dim} : il faut un entier au moins égal à 1.")
+    if not isinstance(latent_dim, int) or isinstance(latent_dim, bool) or latent_dim < 1:
+        raise ValueError(f"latent_dim={latent_dim!r} : il faut un int au moins égal à 1.")

@@ -140,6 +140,19 @@ def diagonal_gaussian(mu: Tensor, sigma: Tensor) -> Distribution:
     return Independent(Normal(mu, sigma, validate_args=False), 1, validate_args=False)
 
 
+def diagonal_factors(distribution: Distribution) -> Normal:
+    """Les gaussiennes à une dimension, de forme (..., d), d'une gaussienne diagonale.
+
+    Lève :
+        TypeError : la loi n'en est pas une.
+    """
+    if isinstance(distribution, Independent) and isinstance(distribution.base_dist, Normal):
+        return distribution.base_dist
+    raise TypeError(
+        f"Il faut une gaussienne diagonale, Independent(Normal(…), 1), pas {type(distribution).__name__}."
+    )
+
+
 def _dense(inputs: int, outputs: int) -> nn.Module:
     return nn.Sequential(nn.Linear(inputs, outputs), nn.ReLU())
 

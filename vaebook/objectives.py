@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, Normal, kl_divergence
+from torch.distributions import Distribution, kl_divergence
 
-from vaebook.networks import diagonal_gaussian
+from vaebook.networks import diagonal_factors, diagonal_gaussian
 
 if TYPE_CHECKING:
     from vaebook.models import Autoencoder, ConditionalVAE, LatentVariableModel
@@ -34,7 +34,7 @@ def elbo(model: "LatentVariableModel", x: Tensor, *, samples: int = 1, beta: flo
         model : un objet qui a ``posterior(x)``, ``likelihood(z)`` et ``prior``.
         x : (B, ...), les observations.
         samples : nombre de tirages de z par image.
-        beta : poids de la KL ; 1 donne une borne de log p(x).
+        beta : poids de la KL ; 1 donne l'ELBO ; tout β ≥ 1, un minorant de log p(x).
 
     Renvoie :
         `Terms` : ``value``, ``reconstruction`` et ``kl``, chacun (B,), en nats.
@@ -45,9 +45,8 @@ def elbo(model: "LatentVariableModel", x: Tensor, *, samples: int = 1, beta: flo
     Source :
         Kingma et Welling (2014), équation 7 ; β de Higgins et al. (2017), équation 4.
     """
-    check_samples(samples)
     q = model.posterior(x)
-    z = q.rsample(torch.Size((samples,)))
+    z = draw(q, samples)
     reconstruction = model.likelihood(z).log_prob(x).mean(0)
     kl = kl_divergence(q, model.prior)
     return Terms(reconstruction - beta * kl, reconstruction, kl)
@@ -76,11 +75,10 @@ def free_bits(
     """
     if threshold < 0:
         raise ValueError(f"threshold={threshold} : le seuil est un nombre de nats, positif ou nul.")
-    check_samples(samples)
     q = model.posterior(x)
-    z = q.rsample(torch.Size((samples,)))
+    z = draw(q, samples)
     reconstruction = model.likelihood(z).log_prob(x).mean(0)
-    kl_by_dim = kl_divergence(_factors(q), _factors(model.prior))
+    kl_by_dim = kl_divergence(diagonal_factors(q), diagonal_factors(model.prior))
     penalty = kl_by_dim.mean(0).clamp(min=threshold).sum()
     return Terms(reconstruction - beta * penalty, reconstruction, kl_by_dim.sum(-1))
 
@@ -129,18 +127,7 @@ def log_weights(
     Source :
         Burda et al. (2016), équation 8 ; Roeder et al. (2017) ; Tucker et al. (2019), équation 8.
     """
-    check_samples(samples)
-    if gradient not in ("standard", "stl", "dreg"):
-        raise ValueError(f"Gradient inconnu : « {gradient} ». Choisissez « standard », « stl » ou « dreg ».")
-    q = model.posterior(x)
-    z = q.rsample(torch.Size((samples,)))
-    if gradient != "standard":
-        factors = _factors(q)
-        q = diagonal_gaussian(factors.loc.detach(), factors.scale.detach())
-    log_w: Tensor = model.likelihood(z).log_prob(x) + model.prior.log_prob(z) - q.log_prob(z)
-    if gradient == "dreg" and z.requires_grad:
-        normalised = torch.softmax(log_w.detach(), 0)
-        z.register_hook(lambda grad: grad * normalised.unsqueeze(-1))
+    _, _, log_w = _weigh(model, x, samples, gradient)
     return log_w
 
 
@@ -169,8 +156,8 @@ def importance_weighted(
 ) -> Terms:
     """La borne `iwae_bound` comme objectif d'entraînement.
 
-    Ses deux termes sont ceux de l'ELBO du même encodeur, pour l'historique ; ils ne s'ajoutent à ``value``
-    qu'à k = 1, et en espérance.
+    Ses deux termes sont ceux de l'ELBO aux mêmes tirages, pour l'historique et sans gradient ; leur
+    différence n'est ``value`` qu'à k = 1, et en espérance.
 
     Paramètres :
         model, x, samples, gradient : ceux de `log_weights`.
@@ -184,10 +171,9 @@ def importance_weighted(
     Source :
         Burda et al. (2016), équation 8.
     """
-    value = iwae_bound(model, x, samples=samples, gradient=gradient)
-    with torch.no_grad():
-        _, reconstruction, kl = elbo(model, x)
-    return Terms(value, reconstruction, kl)
+    q, log_px, log_w = _weigh(model, x, samples, gradient)
+    value = log_w.logsumexp(0) - math.log(samples)
+    return Terms(value, log_px.mean(0).detach(), kl_divergence(q, model.prior).detach())
 
 
 def marginal_bound(model: "ConditionalVAE", x: Tensor, *, samples: int = 1) -> Tensor:
@@ -271,20 +257,64 @@ def masking_noise(rate: float) -> Callable[[Tensor], Tensor]:
     return lambda x: x * (torch.rand_like(x) >= rate)
 
 
-def _factors(distribution: Distribution) -> Normal:
-    """Les gaussiennes à une dimension d'une gaussienne diagonale."""
-    if isinstance(distribution, Independent) and isinstance(distribution.base_dist, Normal):
-        return distribution.base_dist
-    raise TypeError(
-        f"Il faut une gaussienne diagonale, Independent(Normal(…), 1), pas {type(distribution).__name__}."
-    )
+def draw(q: Distribution, samples: int) -> Tensor:
+    """Tire z de q, (samples, B, d) ; le gradient traverse le tirage quand q le permet.
+
+    Une loi discrète ne le permet pas : l'encodeur ne reçoit alors que le gradient des termes exacts.
+
+    Lève :
+        ValueError : moins d'un tirage.
+    """
+    check_samples(samples)
+    shape = torch.Size((samples,))
+    return q.rsample(shape) if q.has_rsample else q.sample(shape)
+
+
+def importance_terms(
+    model: "LatentVariableModel", x: Tensor, q: Distribution, z: Tensor
+) -> tuple[Tensor, Tensor]:
+    """log p(x|z) et le log-poids log p(x|z) + log p(z) − log q(z), pour des tirages z de q.
+
+    Paramètres :
+        model : un objet qui a ``likelihood(z)`` et ``prior``.
+        x : (B, ...).
+        q : la loi des tirages, de lot (B,).
+        z : (k, B, d).
+
+    Renvoie :
+        deux tenseurs (k, B), en nats.
+
+    Source :
+        Burda et al. (2016), équation 8.
+    """
+    log_px = model.likelihood(z).log_prob(x)
+    return log_px, log_px + model.prior.log_prob(z) - q.log_prob(z)
+
+
+def _weigh(
+    model: "LatentVariableModel", x: Tensor, samples: int, gradient: str
+) -> tuple[Distribution, Tensor, Tensor]:
+    """q(z|x), puis log p(x|z) et les log-poids (k, B) de tirages de q, au gradient demandé."""
+    if gradient not in ("standard", "stl", "dreg"):
+        raise ValueError(f"Gradient inconnu : « {gradient} ». Choisissez « standard », « stl » ou « dreg ».")
+    q = model.posterior(x)
+    z = draw(q, samples)
+    scored = q
+    if gradient != "standard":
+        factors = diagonal_factors(q)
+        scored = diagonal_gaussian(factors.loc.detach(), factors.scale.detach())
+    log_px, log_w = importance_terms(model, x, scored, z)
+    if gradient == "dreg" and z.requires_grad:
+        normalised = torch.softmax(log_w.detach(), 0)
+        z.register_hook(lambda grad: grad * normalised.unsqueeze(-1))
+    return q, log_px, log_w
 
 
 def check_samples(samples: int) -> None:
-    """Refuse moins d'un tirage.
+    """Refuse un nombre de tirages nul ou négatif.
 
     Lève :
-        ValueError : le nombre de tirages est nul ou négatif.
+        ValueError : moins d'un tirage.
     """
     if samples < 1:
         raise ValueError(f"samples={samples} : il faut au moins un tirage.")

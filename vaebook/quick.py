@@ -13,4 +13,4 @@ def enabled() -> bool:
 
 def notice(what: str) -> None:
     """Dit ce que le mode rapide réduit."""
-    print(f"Mode rapide (VAEBOOK_QUICK) : {what}.")
+    print(f"Mode rapide (VAEBOOK_QUICK) : {what}.")

@@ -6,9 +6,11 @@ entraînement interrompu redonne les mêmes nombres.
 """
 
 import math
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from vaebook import checkpoints, quick
+from vaebook.models import ConditionalVAE
 from vaebook.objectives import Terms, elbo
 
 Schedule = Callable[[int], float]
@@ -93,7 +96,8 @@ def fit(
         seed : graine de l'ordre des images, des tirages de z et de la mise de côté.
         progress : montre une barre d'avancement.
         objective : ``objective(model, x)`` -> `Terms`.
-        beta : poids de la KL, constant ou fonction du pas ; passé à l'objectif s'il est donné.
+        beta : poids de la KL, constant ou fonction du pas ; passé à l'objectif s'il est donné. La validation
+            mesure l'objectif sans lui : ses époques restent comparables.
         validation : part des images mises de côté pour la validation, jamais vues par l'optimiseur.
         patience : arrête après ce nombre d'époques sans progrès en validation.
         checkpoint : dossier où garder « last.safetensors » et, s'il y a validation, « best.safetensors ».
@@ -112,7 +116,7 @@ def fit(
         Kingma et Welling (2014), algorithme 1 ; Adam de Kingma et Ba (2015).
     """
     images, labels = _check_data(model, data)
-    _check_settings(epochs, batch_size, len(images), lr, validation, patience, checkpoint, resume)
+    _check_settings(epochs, batch_size, len(images), lr, seed, validation, patience, checkpoint, resume)
     if quick.enabled() and epochs > 1:
         quick.notice(f"une époque au lieu de {epochs}")
         epochs = 1
@@ -123,17 +127,19 @@ def fit(
         order = torch.randperm(len(images))
     held_out = order[: round(validation * len(images))].to(place)
     kept = order[len(held_out) :].sort().values.to(place)
-    images, labels = images.to(place), None if labels is None else labels.to(place)
     _check_batch(batch_size, len(kept))
 
     # Adam fusionné : un seul noyau par pas, sur CPU comme sur GPU.
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=place.type in ("cpu", "cuda") or None)
-    settings = {"batch_size": batch_size, "lr": lr, "seed": seed, "validation": validation}
-    settings |= {"images": len(images), "sum": images.sum(dtype=torch.float64).item()}
     run = _Progress()
     folder = None if checkpoint is None else Path(checkpoint)
-    if folder is not None and resume and (folder / checkpoints.LAST).exists():
-        run = _restore(folder / checkpoints.LAST, model, optimizer, settings)
+    settings: dict[str, Any] = {}
+    if folder is not None:
+        settings = {"batch_size": batch_size, "lr": lr, "seed": seed, "validation": validation}
+        settings |= {"objective": _name(objective), "beta": _name(beta), "data": _fingerprint(images, labels)}
+        run = _start_or_resume(folder, resume, epochs, model, optimizer, settings)
+
+    images, labels = images.to(place), None if labels is None else labels.to(place)
 
     def terms(chosen: Tensor, **options: Any) -> Terms:
         target: Any = model if labels is None else model.given(labels[chosen])  # type: ignore[operator]
@@ -156,11 +162,11 @@ def fit(
                 # L'époque a son propre hasard : rien à sauver pour la rejouer à l'identique.
                 torch.manual_seed(seed * 2**20 + epoch + 1)
                 measured = _one_epoch(model, optimizer, terms, kept, batch_size, beta, len(run.steps), bar)
-                _check_finite(measured, epoch)
+                _check_finite(measured, model, epoch)
                 run.steps = torch.cat([run.steps, measured])
                 run.epochs = torch.cat([run.epochs, _weighted_mean(measured, len(kept), batch_size)])
                 if len(held_out):
-                    run.validation = torch.cat([run.validation, _validate(model, terms, held_out)])
+                    run.validation = torch.cat([run.validation, _validate(model, terms, held_out, epoch)])
                 bar.set_postfix_str(_summary(run.epochs[-1]))
                 if folder is not None:
                     _save(folder, model, optimizer, run, settings)
@@ -277,7 +283,7 @@ def _one_epoch(
 
 
 @torch.no_grad()
-def _validate(model: nn.Module, terms: Callable[..., Terms], held_out: Tensor) -> Tensor:
+def _validate(model: nn.Module, terms: Callable[..., Terms], held_out: Tensor, epoch: int) -> Tensor:
     """Les trois termes moyens des images mises de côté, toujours aux mêmes tirages. Renvoie (1, 3)."""
     model.eval()
     with _own_randomness(held_out.device):
@@ -286,7 +292,12 @@ def _validate(model: nn.Module, terms: Callable[..., Terms], held_out: Tensor) -
             torch.stack([term.to("cpu", torch.float64).sum() for term in terms(chosen)])
             for chosen in held_out.split(1024)
         ]
-    return torch.stack(sums).sum(0, keepdim=True) / len(held_out)
+    row = torch.stack(sums).sum(0, keepdim=True) / len(held_out)
+    if not row.isfinite().all():
+        raise FloatingPointError(
+            f"En validation, à l'époque {epoch + 1}, l'objectif n'est plus un nombre fini. Réduisez lr."
+        )
+    return row
 
 
 def _save(
@@ -303,9 +314,22 @@ def _save(
     checkpoints.save(folder / checkpoints.LAST, model, **content)
 
 
-def _restore(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any]
+def _start_or_resume(
+    folder: Path,
+    resume: bool,
+    epochs: int,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    settings: dict[str, Any],
 ) -> _Progress:
+    """L'avancement d'où partir : rien, ou celui du dossier si c'est bien le même entraînement."""
+    path = folder / checkpoints.LAST
+    if not path.exists():
+        return _Progress()
+    if not resume:
+        raise checkpoints.CheckpointError(
+            f"{folder} contient déjà un entraînement. Reprenez-le par resume=True, ou changez de dossier."
+        )
     history, state = checkpoints.restore(path, model, optimizer)
     different = [name for name, value in settings.items() if value != state["settings"].get(name)]
     if different:
@@ -313,7 +337,25 @@ def _restore(
             f"{path} vient d'un autre entraînement ; diffère : {', '.join(different)}. "
             "Reprenez les mêmes réglages, ou choisissez un autre dossier."
         )
-    return _Progress(**history)
+    run = _Progress(**history)
+    if len(run.epochs) > epochs:
+        raise checkpoints.CheckpointError(
+            f"{path} a déjà {len(run.epochs)} époques ; epochs={epochs} n'en demande pas tant."
+        )
+    return run
+
+
+def _name(choice: Any) -> Any:
+    """Ce qui distingue un objectif ou un β dans un point de reprise : sa valeur, ou le nom de la fonction."""
+    if isinstance(choice, partial):
+        return [_name(choice.func), {key: _name(value) for key, value in choice.keywords.items()}]
+    return getattr(choice, "__qualname__", choice)
+
+
+def _fingerprint(images: Tensor, labels: Tensor | None) -> int:
+    """Une empreinte des données, la même quel que soit le nombre de fils d'exécution."""
+    code = zlib.crc32(images.cpu().contiguous().numpy().data)
+    return code if labels is None else zlib.crc32(labels.cpu().contiguous().numpy().data, code)
 
 
 @contextmanager
@@ -331,12 +373,12 @@ def _weighted_mean(measured: Tensor, images: int, batch_size: int) -> Tensor:
 
 
 def _summary(row: Tensor) -> str:
-    value, reconstruction, kl = row.tolist()
-    return f"objectif {value:.1f}, reconstruction {reconstruction:.1f}, KL {kl:.1f} nats"
+    value, reconstruction, kl = (f"{number:.1f}".replace(".", ",") for number in row.tolist())
+    return f"objectif {value}, reconstruction {reconstruction}, KL {kl} nats"
 
 
 def _check_data(model: nn.Module, data: Labelled | Tensor) -> tuple[Tensor, Tensor | None]:
-    """Les images en float32 et, pour un modèle conditionnel, les étiquettes."""
+    """Les images, dans le type des poids, et les étiquettes d'un modèle conditionnel."""
     images = data if isinstance(data, Tensor) else data.images
     if not images.is_floating_point():
         raise ValueError(f"Images de type {images.dtype} : il faut des réels dans [0, 1] ; divisez par 255.")
@@ -355,10 +397,15 @@ def _check_data(model: nn.Module, data: Labelled | Tensor) -> tuple[Tensor, Tens
             f"Valeurs de {images.min():g} à {images.max():g} : les images doivent être dans [0, 1]. "
             "Divisez par 255 des images sur 8 bits."
         )
+    images = images.to(next(model.parameters()).dtype)
     if not hasattr(model, "given"):
         return images, None
     if isinstance(data, Tensor):
         raise ValueError("Ce modèle est conditionnel : passez un jeu avec des étiquettes (images et labels).")
+    if len(data.labels) != len(images):
+        raise ValueError(f"{len(images)} images et {len(data.labels)} étiquettes : il en faut une par image.")
+    if isinstance(model, ConditionalVAE):
+        model.check_labels(data.labels)
     return images, data.labels
 
 
@@ -367,15 +414,18 @@ def _check_settings(
     batch_size: int,
     images: int,
     lr: float,
+    seed: int,
     validation: float,
     patience: int | None,
     checkpoint: str | Path | None,
     resume: bool,
 ) -> None:
-    if epochs < 1:
-        raise ValueError(f"epochs={epochs} : il faut au moins une époque.")
-    if batch_size < 1:
-        raise ValueError(f"batch_size={batch_size} : il faut au moins une image par lot.")
+    if not isinstance(epochs, int) or epochs < 1:
+        raise ValueError(f"epochs={epochs} : il faut un entier, au moins une époque.")
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size={batch_size} : il faut un entier, au moins une image par lot.")
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed={seed} : il faut un entier de 0 à 2³² − 1.")
     if not (math.isfinite(lr) and lr > 0):
         raise ValueError(f"lr={lr} : le pas d'apprentissage doit être strictement positif et fini.")
     if not 0 <= validation < 1 or 0 < validation * images < 0.5:
@@ -395,11 +445,14 @@ def _check_batch(batch_size: int, images: int) -> None:
         )
 
 
-def _check_finite(measured: Tensor, epoch: int) -> None:
+def _check_finite(measured: Tensor, model: nn.Module, epoch: int) -> None:
+    if not torch.stack([weight.isfinite().all() for weight in model.parameters()]).all():
+        # Le dernier pas peut abîmer les poids après la dernière mesure.
+        measured = torch.cat([measured, torch.full((1, 3), math.nan, dtype=torch.float64)])
     finite = measured.isfinite().all(1)
     if not finite.all():
         step = int((~finite).nonzero()[0]) + 1
         raise FloatingPointError(
-            f"L'objectif n'est plus un nombre fini à l'époque {epoch + 1}, pas {step}. "
+            f"L'objectif ou les poids ne sont plus des nombres finis à l'époque {epoch + 1}, pas {step}. "
             "Réduisez lr, ou vérifiez que la variance de la vraisemblance ne tend pas vers 0."
         )

@@ -11,7 +11,7 @@ import pytest
 import torch
 from matplotlib.patches import FancyArrowPatch
 
-from vaebook import figures_index
+import vaebook.figures.index as plots
 from vaebook.running_example import RunningExample
 
 
@@ -23,15 +23,15 @@ def _closed_figures():
 
 @pytest.fixture
 def texts():
-    figures_index.landscape()
+    plots.landscape()
     [ax] = plt.gcf().axes
     return {text.get_text(): text for text in ax.texts if text.get_text()}
 
 
 def test_every_family_and_milestone_is_named(texts):
-    families = [family for lane in figures_index.MAP.values() for family in lane]
+    families = [family for lane in plots.MAP.values() for family in lane]
     wanted = {name for family in families for name, _ in family.milestones} | {f.name for f in families}
-    assert set(texts) == wanted | set(figures_index.MAP) | {"ce livre", "le cours suivant"}
+    assert set(texts) == wanted | set(plots.MAP) | {"ce livre", "le cours suivant"}
 
 
 def test_no_text_covers_another_or_leaves_the_frame(texts):
@@ -45,8 +45,8 @@ def test_no_text_covers_another_or_leaves_the_frame(texts):
 
 def test_links_go_forward_in_time(texts):
     arrows = [patch for patch in plt.gca().patches if isinstance(patch, FancyArrowPatch)]
-    assert len(arrows) == len(figures_index.LINKS) == 3
-    assert all(start < end for (_, start), (_, end) in figures_index.LINKS)
+    assert len(arrows) == len(plots.LINKS) == 3
+    assert all(start < end for (_, start), (_, end) in plots.LINKS)
 
 
 def test_the_three_uses_show_the_model_as_given():
@@ -54,7 +54,7 @@ def test_the_three_uses_show_the_model_as_given():
     grid, z = torch.linspace(-4, 4, 81).double(), torch.linspace(-3, 3, 61).double()
     x = torch.tensor([[2.0], [-0.3]]).double()
     density, posterior = model.log_prob(grid[:, None]).exp(), model.posterior_density(x, z)
-    figures_index.three_uses(model.sample(100), grid, density, x, z, posterior)
+    plots.three_uses(model.sample(100), grid, density, x, z, posterior)
     draw, score, code = plt.gcf().axes
     assert [ax.get_title() for ax in (draw, score, code)] == ["engendrer", "évaluer", "représenter"]
     assert sum(bar.get_width() * bar.get_height() for bar in draw.patches) == pytest.approx(1)

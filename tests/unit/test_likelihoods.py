@@ -102,6 +102,22 @@ def test_continuous_bernoulli_integrates_to_one_and_gives_its_mean(logit):
     assert p.mean.item() == pytest.approx(mean, abs=1e-9)
 
 
+@pytest.mark.parametrize("logit", [-120.0, -3.0, -0.005, 0.0, 0.02, 8.0, 120.0])
+def test_continuous_bernoulli_variance_cdf_and_entropy(logit):
+    p = likelihoods.ContinuousBernoulli()(torch.full((1, 1, 1, 1), logit, dtype=torch.float64)).base_dist
+    x = torch.linspace(0, 1, 400_001, dtype=torch.float64)
+    log_density = p.log_prob(x.view(-1, 1, 1, 1))[:, 0, 0, 0]
+    density = log_density.exp()
+    mean = p.mean.item()
+    assert p.variance.item() == pytest.approx(torch.trapezoid((x - mean) ** 2 * density, x).item(), rel=1e-5)
+    assert p.entropy().item() == pytest.approx(-torch.trapezoid(density * log_density, x).item(), abs=1e-5)
+    middle = torch.tensor(0.3, dtype=torch.float64)
+    below = torch.trapezoid(density[x <= 0.3], x[x <= 0.3]).item()
+    assert p.cdf(middle).item() == pytest.approx(below, abs=1e-5)
+    assert p.cdf(p.icdf(middle)).item() == pytest.approx(0.3, abs=1e-9)
+    assert 0 <= p.icdf(torch.zeros(())).item() <= p.icdf(torch.ones(())).item() <= 1
+
+
 def test_continuous_bernoulli_normaliser_is_log_2_at_one_half():
     # À λ = ½, entropie croisée log 2 et constante log 2 s'annulent : la loi est uniforme.
     assert continuous_bernoulli(0.0).log_prob(torch.full((1, 1, 1), 0.3)).item() == pytest.approx(

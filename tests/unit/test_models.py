@@ -1,13 +1,16 @@
 """Les modèles : formes, gradients, conditionnement, refus."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vaebook.likelihoods import LIKELIHOODS
+from vaebook.exact import PPCA
+from vaebook.likelihoods import LIKELIHOODS, Gaussian
 from vaebook.models import VAE, Autoencoder, ConditionalVAE, LinearVAE
-from vaebook.objectives import elbo
+from vaebook.objectives import elbo, iwae_bound
 
 SHAPE = (1, 8, 8)
 
@@ -97,6 +100,42 @@ def test_linear_vae_shares_its_variance_and_has_no_hidden_layer():
     codes = torch.randn(2, 3)
     decoded = model.likelihood(codes).mean
     torch.testing.assert_close(model.likelihood(codes.mean(0)).mean, decoded.mean(0))
+
+
+def test_linear_vae_set_to_ppca_has_its_exact_likelihood():
+    """Identités 2 et 4 : chargé de l'ACP probabiliste, le VAE linéaire rend log p(x) à chaque tirage."""
+    x = torch.rand(200, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ppca = PPCA.fit(x, latent_dim=3)
+    model = LinearVAE(3, (1, 4, 4)).double()
+    M = ppca.W.T @ ppca.W + ppca.sigma2 * torch.eye(3, dtype=torch.float64)
+    with torch.no_grad():
+        model.decoder.layers[-1].weight.copy_(ppca.W)
+        model.decoder.layers[-1].bias.copy_(ppca.mu)
+        model.head.linear.weight.copy_(torch.linalg.solve(M, ppca.W.T))
+        model.head.linear.bias.copy_(-torch.linalg.solve(M, ppca.W.T @ ppca.mu))
+        model.head.logvar.copy_((ppca.sigma2 * torch.linalg.inv(M).diagonal()).log())
+        model.observation.log_sigma.fill_(math.log(ppca.sigma2) / 2)
+        bound = iwae_bound(model, x.view(-1, 1, 4, 4), samples=1)
+    torch.testing.assert_close(bound, ppca.log_prob(x), rtol=0, atol=1e-9)
+
+
+def test_linear_vae_refuses_a_nonlinear_link():
+    with pytest.raises(ValueError, match="lien identité"):
+        LinearVAE(3, SHAPE, Gaussian(0.1))
+
+
+@settings(max_examples=30, deadline=None)
+@given(labels=st.lists(st.integers(-3, 7), min_size=1, max_size=6))
+def test_any_label_is_either_used_or_refused(labels):
+    model, x = conditional(), images(len(labels))
+    if all(0 <= label < 4 for label in labels):
+        q = model.given(torch.tensor(labels)).posterior(x)
+        assert q.mean.isfinite().all()
+        one_hot = torch.eye(4)[torch.tensor(labels)]
+        torch.testing.assert_close(q.mean, model.head(model.encoder(x, one_hot)).mean)
+    else:
+        with pytest.raises(ValueError, match="de 0 à 3"):
+            model.given(torch.tensor(labels))
 
 
 # Identité 19 : changer y change les sorties de l'encodeur, du décodeur et de la loi a priori apprise.

@@ -211,21 +211,34 @@ MUTANTS = [
 ]
 
 
+# Sans faute, chaque fichier de tests passe : un fichier déjà rouge ne prouverait rien.
+CONTROLS = [
+    Mutant(f"témoin : {tests}", "objectives.py", "def elbo(", "def elbo(", (tests,))
+    for tests in sorted({test for mutant in MUTANTS for test in mutant.tests})
+]
+
+
 @pytest.fixture(scope="module")
 def return_codes() -> dict[str, int]:
+    planted = [*MUTANTS, *CONTROLS]
     runner = Path(__file__).with_name("mutants.py")
     finished = subprocess.run(
         [sys.executable, str(runner)],
-        input=json.dumps([mutant[1:] for mutant in MUTANTS]),
+        input=json.dumps([mutant[1:] for mutant in planted]),
         capture_output=True,
         text=True,
         check=False,
     )
     assert finished.returncode == 0, finished.stderr
     codes = json.loads(finished.stdout.splitlines()[-1])
-    return dict(zip((mutant.mistake for mutant in MUTANTS), codes, strict=True))
+    return dict(zip((mutant.mistake for mutant in planted), codes, strict=True))
 
 
 @pytest.mark.parametrize("mistake", [mutant.mistake for mutant in MUTANTS])
 def test_planted_mistake_turns_tests_red(return_codes, mistake):
     assert return_codes[mistake] == 1
+
+
+@pytest.mark.parametrize("control", [mutant.mistake for mutant in CONTROLS])
+def test_without_a_mistake_the_same_tests_pass(return_codes, control):
+    assert return_codes[control] == 0

@@ -1,8 +1,10 @@
 """L'entraînement : ce qu'il améliore, ce qu'il reproduit, ce qu'il refuse, ce qu'il ne perd pas."""
 
+import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import torch
 
 from vaebook import checkpoints, objectives, training
 from vaebook.checkpoints import CheckpointError
-from vaebook.data import fashion_mnist
+from vaebook.data import binarise, fashion_mnist
 from vaebook.likelihoods import Gaussian
 from vaebook.models import VAE, Autoencoder, ConditionalVAE, LinearVAE
 from vaebook.training import fit
@@ -145,36 +147,52 @@ def test_schedules():
 
 
 def test_validation_is_taken_from_the_data_and_never_trained_on(data):
-    seen = []
+    learnt, measured = [], []
 
     def spy(vae, x):
-        if torch.is_grad_enabled():
-            seen.append(x)
+        (learnt if torch.is_grad_enabled() else measured).append(x)
         return objectives.elbo(vae, x)
 
-    history = quick(model(), data, objective=spy, validation=0.2)
-    kept = torch.cat(seen[: len(seen) // 2])
-    assert len(kept) == round(0.8 * len(data))
-    assert history.validation is not None
-    assert history.validation.value.shape == (2,)
+    history = quick(model(), data, epochs=1, objective=spy, validation=0.2)
+
+    def rows(parts):
+        return {image.numpy().tobytes() for image in torch.cat(parts)}
+
+    everything = rows([data.images])
+    assert not rows(learnt) & rows(measured)
+    assert rows(learnt) | rows(measured) == everything
+    assert sum(map(len, measured)) == round(0.2 * len(data))
+    assert history.validation.value.shape == (1,)
+
+
+def test_validation_always_uses_the_same_draws(data):
+    history = quick(model(), data, epochs=3, validation=0.2, lr=1e-30)
+    assert len(set(history.validation.value.tolist())) == 1
+
+
+OVERFITTING = {"batch_size": 20, "validation": 0.5, "lr": 1e-2, "progress": False, "device": "cpu"}
+
+
+def memoriser() -> VAE:
+    """Un modèle qui surapprend vite sur peu d'images."""
+    torch.manual_seed(0)
+    return VAE(4, (64,), likelihood=Gaussian(0.05))
 
 
 def test_best_checkpoint_is_that_of_the_best_validation(data, tmp_path):
-    vae = model()
-    history = fit(
-        vae, data, epochs=12, lr=0.03, validation=0.2, checkpoint=tmp_path, progress=False, device="cpu"
-    )
+    images = data.images[:80]
+    last = memoriser()
+    history = fit(last, images, epochs=40, checkpoint=tmp_path, **OVERFITTING)
     best = int(history.validation.value.argmax())
-    again = model()
-    fit(again, data, epochs=best + 1, lr=0.03, validation=0.2, progress=False, device="cpu")
+    assert best < 38
+    again = memoriser()
+    fit(again, images, epochs=best + 1, **OVERFITTING)
     assert torch.equal(weights(checkpoints.load_model(tmp_path / checkpoints.BEST)), weights(again))
-    assert torch.equal(weights(checkpoints.load_model(tmp_path / checkpoints.LAST)), weights(vae))
+    assert torch.equal(weights(checkpoints.load_model(tmp_path / checkpoints.LAST)), weights(last))
 
 
 def test_early_stopping(data):
-    images = data.images[:80]  # peu d'images : le surapprentissage vient vite
-    options = {"epochs": 100, "batch_size": 20, "validation": 0.5, "patience": 2, "lr": 1e-2}
-    history = fit(VAE(4, (64,), likelihood=Gaussian(0.05)), images, progress=False, device="cpu", **options)
+    history = fit(memoriser(), data.images[:80], epochs=100, patience=2, **OVERFITTING)
     best = int(history.validation.value.argmax())
     assert len(history) == best + 3 < 100
 
@@ -300,6 +318,61 @@ def test_loaded_model_draws_the_same_images(data, tmp_path):
     assert torch.equal(here, loaded.sample(4))
 
 
+def test_dynamic_binarisation_resumes_bit_for_bit(data, tmp_path):
+    def binarised(vae, x):
+        return objectives.elbo(vae, binarise(x))
+
+    def bernoulli() -> VAE:
+        torch.manual_seed(0)
+        return VAE(4, (16,))
+
+    images = data.images[:300]
+    stopped, whole, resumed = bernoulli(), bernoulli(), bernoulli()
+    quick(stopped, images, epochs=2, objective=binarised, checkpoint=tmp_path)
+    quick(whole, images, epochs=4, objective=binarised)
+    quick(resumed, images, epochs=4, objective=binarised, checkpoint=tmp_path, resume=True)
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+def test_an_occupied_folder_is_not_overwritten(data, tmp_path):
+    quick(model(), data.images[:200], checkpoint=tmp_path)
+    before = (tmp_path / checkpoints.LAST).read_bytes()
+    with pytest.raises(CheckpointError, match="resume=True"):
+        quick(model(), data.images[:200], checkpoint=tmp_path)
+    with pytest.raises(CheckpointError, match="déjà 2 époques"):
+        quick(model(), data.images[:200], epochs=1, checkpoint=tmp_path, resume=True)
+    with pytest.raises(CheckpointError, match="beta"):
+        quick(model(), data.images[:200], beta=2.0, checkpoint=tmp_path, resume=True)
+    objective = partial(objectives.elbo, samples=2)
+    with pytest.raises(CheckpointError, match="objective"):
+        quick(model(), data.images[:200], objective=objective, checkpoint=tmp_path, resume=True)
+    with pytest.raises(CheckpointError, match="data"):
+        quick(model(), data.images[1:201], checkpoint=tmp_path, resume=True)
+    assert (tmp_path / checkpoints.LAST).read_bytes() == before
+
+
+def checkpoint_with(path, header, tensors=None):
+    tensors = tensors or {"a": torch.zeros(1)}
+    path.write_bytes(safetensors.torch.save(tensors, metadata={"vaebook": json.dumps(header)}))
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ([], "pas été écrit par vaebook"),
+        ({"format": "1"}, "pas été écrit par vaebook"),
+        ({"format": 1}, "incomplet"),
+        ({"format": 0, "model": {}, "state": {}}, "Refaites"),
+        ({"format": 1, "state": {}, "model": {"class": "VAE", "config": {"ailes": 2}}}, "impossible"),
+        ({"format": 1, "state": {}, "model": {"class": "VAE", "config": {"latent_dim": 2}}}, "poids"),
+    ],
+)
+def test_foreign_headers_are_refused(tmp_path, header, message):
+    checkpoint_with(tmp_path / "m.safetensors", header)
+    with pytest.raises(CheckpointError, match=message):
+        checkpoints.load_model(tmp_path / "m.safetensors")
+
+
 def test_unreadable_checkpoints_are_refused(tmp_path, monkeypatch):
     path = tmp_path / "m.safetensors"
     with pytest.raises(FileNotFoundError, match="Pas de point de reprise"):
@@ -351,6 +424,8 @@ def test_a_failed_write_leaves_the_previous_checkpoint_whole(tmp_path, monkeypat
     ("options", "message"),
     [
         ({"epochs": 0}, "au moins une époque"),
+        ({"epochs": 1.5}, "un entier"),
+        ({"seed": 2**44}, "seed"),
         ({"batch_size": 0}, "au moins une image"),
         ({"batch_size": 10**6}, "Réduisez batch_size"),
         ({"batch_size": 900, "validation": 0.5}, "Réduisez batch_size"),
@@ -401,6 +476,47 @@ def test_a_lost_objective_says_where(data):
 
     with pytest.raises(FloatingPointError, match="époque 2, pas 3"):
         quick(model(), data.images[:1000], batch_size=125, objective=explode)
+
+
+def test_lost_weights_and_lost_validation_are_seen(data):
+    with pytest.raises(FloatingPointError, match="époque 1, pas 2"):
+        quick(model(), data.images[:40], epochs=1, batch_size=40, lr=1e38)
+
+    def lost_in_validation(vae, x):
+        terms = objectives.elbo(vae, x)
+        return terms if torch.is_grad_enabled() else terms._replace(value=terms.value * float("nan"))
+
+    with pytest.raises(FloatingPointError, match="En validation, à l'époque 1"):
+        quick(model(), data.images[:100], objective=lost_in_validation, validation=0.5, batch_size=50)
+
+
+def test_images_follow_the_type_of_the_weights(data):
+    history = quick(model(), data.images[:200].double(), epochs=1)
+    assert torch.equal(history.steps.value, quick(model(), data.images[:200], epochs=1).steps.value)
+
+
+def test_labels_are_checked_before_training(data):
+    labelled = data[:64]
+    for labels, message in ((labelled.labels[:10], "une par image"), (labelled.labels + 5, "de 0 à 9")):
+        with pytest.raises(ValueError, match=message):
+            quick(ConditionalVAE(3, (8,)), replace(labelled, labels=labels))
+
+
+def test_linear_autoencoder_finds_the_principal_subspace():
+    generator = torch.Generator().manual_seed(0)
+    scales = torch.tensor([0.12, 0.1, 0.08] + [0.01] * 13)
+    x = (0.5 + torch.randn(1000, 16, generator=generator) * scales).clamp(0, 1)
+    rotation = torch.linalg.qr(torch.randn(16, 16, generator=generator))[0]
+    images = ((x - 0.5) @ rotation + 0.5).clamp(0, 1).view(-1, 1, 4, 4)
+    torch.manual_seed(0)
+    linear = Autoencoder(3, (), (1, 4, 4))
+    for lr in (1e-2, 1e-3):
+        quick(linear, images, epochs=250, lr=lr, objective=objectives.reconstruction)
+    learnt = torch.linalg.qr(linear.decoder.layers[-1].weight.detach())[0]
+    centred = images.flatten(1) - images.flatten(1).mean(0)
+    principal = torch.linalg.svd(centred, full_matrices=False).Vh[:3].T
+    cosines = torch.linalg.svdvals(learnt.T @ principal)
+    assert cosines.min() > 0.99
 
 
 def test_auto_device_is_a_gpu_if_there_is_one():

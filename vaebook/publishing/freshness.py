@@ -1,0 +1,223 @@
+"""La fraîcheur : ce dont dépendent les sorties d'un chapitre, sans rien importer ni exécuter.
+
+Une empreinte couvre le texte exact des cellules de code, le code des modules de ``vaebook`` qu'elles
+importent, directement ou non, et les fichiers du paquet (scripts, styles…) que ces modules nomment.
+Commentaires, docstrings et mise en forme des modules n'y entrent pas, et elle est la même pour toutes les
+versions de Python.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nbformat import NotebookNode
+
+from vaebook.publishing.chapters import Book, Chapter, PublishingError
+
+# Les champs de l'arbre syntaxique qui ne disent rien du programme, ou que toutes les versions n'écrivent pas.
+_SILENT = {"ctx", "kind", "type_comment", "type_ignores"}
+# Ces étiquettes changent l'exécution ; les autres métadonnées d'une cellule ne sont que présentation.
+_EXECUTION_TAGS = {"raises-exception", "skip-execution"}
+_MAGIC = re.compile(r"^(\s*)(?:[%!?].*|[\w, ]+=\s*[%!].*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Ce dont dépendent les sorties : une empreinte par cellule, par module, par fichier du paquet."""
+
+    cells: list[str]
+    modules: dict[str, str]
+    resources: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        """Une seule empreinte pour le tout."""
+        return sha256(repr((self.cells, sorted(self.modules.items()), sorted(self.resources.items()))))
+
+    def record(self) -> dict[str, Any]:
+        """La forme stockée dans les métadonnées du carnet."""
+        return {"digest": self.digest, **asdict(self)}
+
+    def changes_since(self, recorded: Mapping[str, Any]) -> list[str]:
+        """Ce qui a changé depuis une empreinte stockée, en français ; vide si rien n'a changé."""
+        return [
+            *_cell_changes(recorded.get("cells", []), self.cells),
+            *_named_changes("le module", recorded.get("modules", {}), self.modules),
+            *_named_changes("le fichier", recorded.get("resources", {}), self.resources),
+        ]
+
+
+def fingerprint(book: Book, chapter: Chapter) -> Fingerprint:
+    """Calcule l'empreinte d'un chapitre.
+
+    Lève :
+        PublishingError : si une cellule ou un module n'est pas du Python valide.
+    """
+    package = Package(book.package)
+    modules = package.closure(_parse_cell(chapter, i) for i in range(len(chapter.code)))
+    return Fingerprint(
+        cells=[cell_digest(cell) for cell in chapter.code],
+        modules={name: sha256("".join(serialise(package.parse(name)))) for name in sorted(modules)},
+        resources={
+            path: sha256((book.package / path).read_bytes())
+            for path in sorted({path for name in modules for path in package.resources(package.parse(name))})
+        },
+    )
+
+
+def cell_digest(cell: NotebookNode) -> str:
+    """L'empreinte d'une cellule : son texte exact, que le lecteur voit, et ses étiquettes d'exécution."""
+    tags = _EXECUTION_TAGS.intersection(cell.metadata.get("tags", []))
+    return sha256(repr((cell.source, sorted(tags))) if tags else cell.source)
+
+
+def sha256(content: str | bytes) -> str:
+    """SHA-256, abrégé à 64 bits pour que les différences entre carnets restent lisibles."""
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()[:16]
+
+
+class Package:
+    """Les modules et les fichiers d'un paquet, lus sans l'importer."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._trees: dict[str, ast.Module] = {}
+        self._files = [
+            path.relative_to(folder).as_posix()
+            for path in folder.rglob("*")
+            if path.is_file() and path.suffix not in {".py", ".pyc"} and not self._is_author_side(path)
+        ]
+
+    def closure(self, trees: Iterable[ast.AST]) -> set[str]:
+        """Les modules du paquet qu'importent ces arbres, directement ou non, même au fond d'une fonction."""
+        found: set[str] = set()
+        pending = [name for tree in trees for name in self._imports(tree, "")]
+        while pending:
+            name = pending.pop()
+            if name not in found:
+                found.add(name)
+                pending += self._imports(self.parse(name), name)
+        return found
+
+    def parse(self, module: str) -> ast.Module:
+        """L'arbre syntaxique d'un module du paquet."""
+        if module not in self._trees:
+            path = self._path(module)
+            assert path is not None
+            try:
+                self._trees[module] = ast.parse(path.read_text(encoding="utf-8"))
+            except (SyntaxError, UnicodeDecodeError) as error:
+                raise PublishingError(f"{path} n'est pas du Python valide : {error}") from error
+        return self._trees[module]
+
+    def resources(self, tree: ast.Module) -> Iterator[str]:
+        """Les fichiers du paquet dont ce module nomme la fin du chemin dans une chaîne."""
+        values = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+        names = tuple(f"/{value}" for value in values if isinstance(value, str) and value)
+        return (file for file in self._files if f"/{file}".endswith(names))
+
+    def _is_author_side(self, path: Path) -> bool:
+        return path.is_relative_to(self.folder / "publishing")
+
+    def _path(self, module: str) -> Path | None:
+        """Le fichier d'un module du paquet ; rien s'il n'existe pas, ou s'il est du côté de l'auteur."""
+        top, *rest = module.split(".")
+        base = self.folder.joinpath(*rest)
+        if top != self.folder.name or self._is_author_side(base):
+            return None
+        candidates = [base / "__init__.py", *([base.with_suffix(".py")] if rest else [])]
+        return next((path for path in candidates if path.is_file()), None)
+
+    def _imports(self, tree: ast.AST, importer: str) -> Iterator[str]:
+        path = self._path(importer) if importer else None
+        home = importer.split(".")[: None if path and path.name == "__init__.py" else -1]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                parents = home[: len(home) - node.level + 1] if node.level else []
+                base = ".".join([*parents, *filter(None, [node.module])])
+                # Dans `from a import b`, b est un module ou non : on essaie.
+                names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+            else:
+                continue
+            for name in names:
+                parts = name.split(".")
+                # Importer a.b.c exécute aussi a et a.b.
+                for end in range(1, len(parts) + 1):
+                    if self._path(module := ".".join(parts[:end])):
+                        yield module
+
+
+def serialise(node: Any) -> Iterator[str]:
+    """Écrit un arbre syntaxique de la même façon sous toutes les versions de Python.
+
+    ``ast.dump`` ne convient pas : chaque version ajoute des champs et change ceux qu'elle omet.
+    """
+    if isinstance(node, ast.AST):
+        yield f"{type(node).__name__}("
+        for field, value in ast.iter_fields(node):
+            value = _merged_text(value) if isinstance(node, ast.JoinedStr) else value
+            if field not in _SILENT and value is not None and value != []:
+                yield f"{field}="
+                yield from serialise(value)
+        yield ")"
+    elif isinstance(node, list):
+        yield "["
+        for item in node:
+            if not _is_bare_string(item):
+                yield from serialise(item)
+        yield "]"
+    else:
+        yield f"{node!a},"  # `repr` suit la version d'Unicode de l'interpréteur
+
+
+def _is_bare_string(node: Any) -> bool:
+    """Vrai pour une docstring, ou une autre chaîne seule et sans effet."""
+    value = getattr(node, "value", None)
+    return isinstance(node, ast.Expr) and isinstance(value, ast.Constant) and isinstance(value.value, str)
+
+
+def _merged_text(values: list[ast.expr]) -> list[ast.expr]:
+    """Réunit les morceaux de texte d'une f-chaîne, que les versions découpent différemment."""
+    merged: list[ast.expr] = []
+    for value in values:
+        if isinstance(value, ast.Constant) and merged and isinstance(previous := merged[-1], ast.Constant):
+            merged[-1] = ast.Constant(str(previous.value) + str(value.value))
+        elif not (isinstance(value, ast.Constant) and value.value == ""):
+            merged.append(value)
+    return merged
+
+
+def _parse_cell(chapter: Chapter, index: int) -> ast.Module:
+    source = chapter.code[index].source.lstrip()
+    if source.startswith("%%"):
+        source = source.partition("\n")[2] if re.match(r"%%(time|timeit|capture|prun)\b", source) else ""
+    try:
+        return ast.parse(_MAGIC.sub(r"\1pass", source))
+    except SyntaxError as error:
+        where = f"{chapter.name}, cellule de code {index + 1}"
+        raise PublishingError(f"{where} : ce n'est pas du Python valide ({error.msg}).") from error
+
+
+def _cell_changes(old: list[str], new: list[str]) -> list[str]:
+    if old == new:
+        return []
+    changed = [f"la cellule de code {i}" for i, digest in enumerate(new, 1) if digest not in old]
+    if len(new) < len(old):
+        changed.append("des cellules de code ont été retirées")
+    return changed or ["l'ordre des cellules de code"]
+
+
+def _named_changes(kind: str, old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    return [
+        *(f"{kind} {name}" for name in new if name in old and new[name] != old[name]),
+        *(f"{kind} {name} (nouvel import)" for name in new if name not in old),
+        *(f"{kind} {name} (plus importé)" for name in old if name not in new),
+    ]

@@ -1,0 +1,282 @@
+"""L'extension Sphinx du livre : elle publie les sorties stockées et refuse celles qui sont périmées.
+
+Avant de laisser lire une page, elle en range les sorties dans jupyter-cache : aucun noyau ne démarre. Une
+fois la page résolue, elle en porte la prose dans le carnet stocké, qu'ouvrent les boutons de la page.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes  # type: ignore[import-untyped]
+from jupyter_cache import get_cache  # type: ignore[import-untyped]
+from jupyter_cache.base import CacheBundleIn  # type: ignore[import-untyped]
+from myst_nb.core.read import (  # type: ignore[import-untyped]
+    is_myst_markdown_notebook,
+    read_myst_markdown_notebook,
+)
+from nbformat import NotebookNode
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
+from sphinxcontrib.bibtex.plugin import register_plugin
+from sphinxcontrib.bibtex.style.referencing import BracketStyle, PersonStyle
+from sphinxcontrib.bibtex.style.referencing.author_year import (
+    AuthorYearReferenceStyle,
+)
+
+from vaebook.publishing import stored
+from vaebook.publishing.chapters import Book, Chapter, PublishingError, code_cells
+from vaebook.publishing.freshness import sha256
+from vaebook.publishing.prose import Markdown
+from vaebook.publishing.repository import Repository
+from vaebook.publishing.stamp import Executions, stamp
+
+LOGGER = logging.getLogger(__name__)
+
+
+class Refused(SystemExit):
+    """Arrête la construction par un message, code de sortie 1.
+
+    Jupyter Book ferait suivre une exception ordinaire de deux traces, où le message se perd.
+    """
+
+
+_REDIRECT = """<!DOCTYPE html>
+<html lang="{language}">
+<head><meta charset="utf-8"><title>{title}</title><meta http-equiv="refresh" content="0; url={target}"></head>
+<body><p><a href="{target}">{title}</a></p></body>
+</html>
+"""
+
+
+def _round() -> BracketStyle:
+    return BracketStyle(left="(", right=")")
+
+
+@dataclass
+class FrenchAuthorYear(AuthorYearReferenceStyle):
+    """Les citations par auteur et année, entre parenthèses, avec « et » entre deux auteurs."""
+
+    bracket_parenthetical: BracketStyle = field(default_factory=_round)
+    bracket_textual: BracketStyle = field(default_factory=_round)
+    person: PersonStyle = field(default_factory=lambda: PersonStyle(sep2=" et ", last_sep=" et "))
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Point d'entrée de Sphinx."""
+    register_plugin("sphinxcontrib.bibtex.style.referencing", "auteur_annee", FrenchAuthorYear)
+    # Les couleurs des termes dans le PDF ; celles du site, une par thème, sont dans la feuille de style.
+    app.add_config_value("vaebook_colours", {}, "env", dict)
+    app.add_directive("executions", Executions)
+    app.connect("config-inited", set_repository)
+    app.connect("config-inited", share_macros)
+    app.connect("builder-inited", check_outputs)
+    app.connect("env-get-outdated", outdated_pages)
+    app.connect("source-read", seed_cache)
+    app.connect("doctree-read", mend_boxes, priority=900)
+    # Après tous les autres : l'arbre est alors celui de la page.
+    app.connect("doctree-resolved", finish_chapter, priority=900)
+    app.connect("html-page-context", set_buttons, priority=900)
+    # Avant sphinx-external-toc, dont la redirection n'a ni langue ni titre.
+    app.connect("build-finished", write_redirect, priority=100)
+    app.connect("build-finished", forget_warnings)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def set_repository(app: Sphinx, config: Config) -> None:
+    """Donne au thème l'adresse du dépôt : celui d'où vient cette copie, ou celui de ``pyproject.toml``."""
+    try:
+        config.html_theme_options["repository_url"] = Repository.of_checkout(Path(app.srcdir)).url
+    except PublishingError as error:
+        raise Refused(str(error)) from error
+
+
+def share_macros(app: Sphinx, config: Config) -> None:
+    """Donne au PDF les macros de MathJax, pour qu'elles ne soient écrites que dans ``_config.yml``."""
+    macros = (config.mathjax3_config or {}).get("tex", {}).get("macros", {})
+    lines = [
+        f"\\definecolor{{{name}}}{{HTML}}{{{colour}}}" for name, colour in config.vaebook_colours.items()
+    ]
+    # MathJax colore par classe ; LaTeX, par le nom de la couleur.
+    lines.append(r"\providecommand{\class}[2]{{\color{#1}#2}}")
+    for name, macro in macros.items():
+        body, arguments = macro if isinstance(macro, list) else (macro, 0)
+        count = f"[{arguments}]" if arguments else ""
+        lines.append(f"\\providecommand{{\\{name}}}{{}}\\renewcommand{{\\{name}}}{count}{{{body}}}")
+    config.latex_elements["preamble"] = "\n".join([config.latex_elements.get("preamble", ""), *lines])
+
+
+def check_outputs(app: Sphinx) -> None:
+    """Vérifie que les sorties stockées sont valables, et les exécute si on le demande.
+
+    Lève :
+        Refused : si un chapitre est périmé et que ``VAEBOOK_EXECUTE=1`` ne demande pas de l'exécuter.
+    """
+    book = Book(Path(app.srcdir))
+    try:
+        chapters = book.chapters()
+        problems = _problems(book, chapters)
+        if problems and os.environ.get("VAEBOOK_EXECUTE") == "1":
+            from vaebook.publishing.execution import execute
+
+            execute(book, [chapter for chapter in chapters if chapter.name in problems])
+            problems = _problems(book, chapters)
+    except PublishingError as error:
+        raise Refused(str(error)) from error
+    if problems:
+        listed = "\n".join(f"  - {name} : {problem}" for name, problem in problems.items())
+        raise Refused(
+            "Des chapitres n'ont pas de sorties valables :\n"
+            f"{listed}\n"
+            "Pour les exécuter : make execute (ou : python -m vaebook.publishing execute), "
+            "ou VAEBOOK_EXECUTE=1 make book."
+        )
+
+
+def outdated_pages(
+    app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
+) -> Iterable[str]:
+    """Fait relire les chapitres réexécutés, et ceux dont le carnet n'a pas la prose de la page."""
+    book = Book(Path(app.srcdir))
+    known: dict[str, str] = getattr(env, "vaebook_executions", {})
+    current: dict[str, str] = {}
+    pages = []
+    for chapter in book.chapters():
+        page = chapter.source.relative_to(book.root).with_suffix("").as_posix()
+        notebook = stored.load(chapter)
+        record = {**notebook.metadata.vaebook, "prose": None, "source": None}
+        current[page] = sha256(json.dumps(record, sort_keys=True))
+        if current[page] != known.get(page) or stored.prose_problem(chapter, notebook):
+            pages.append(page)
+    setattr(env, "vaebook_executions", current)  # noqa: B010  Sphinx ne déclare pas cet attribut
+    return pages
+
+
+def seed_cache(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Range les sorties d'une page sous la clé que MyST-NB va chercher : rien ne s'exécutera."""
+    [text] = source
+    if not is_myst_markdown_notebook(text):
+        return
+    chapter = Book(Path(app.srcdir)).chapter(docname)
+    executed: list[NotebookNode] = []
+    if chapter is not None:
+        executed = stored.executed_cells(stored.load(chapter))
+    env: Any = app.env  # MyST y range ses réglages
+    page = read_myst_markdown_notebook(text, config=env.myst_config, path=env.doc2path(docname))
+    cells = code_cells(page)
+    if [cell.source for cell in cells] != [cell.source for cell in executed]:
+        raise Refused(f"{docname} : jupytext et MyST-NB n'y lisent pas les mêmes cellules de code.")
+    for cell, done in zip(cells, executed, strict=True):
+        cell.update(outputs=done.outputs, execution_count=done.execution_count)
+    page.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
+    cache = get_cache(env.mystnb_config.execution_cache_path)
+    cache.cache_notebook_bundle(CacheBundleIn(page, docname, data={}), check_validity=False, overwrite=True)
+
+
+def mend_boxes(app: Sphinx, doctree: nodes.document) -> None:
+    """Donne à chaque encadré une ancre à lui, et aux preuves leur mot français.
+
+    sphinx-proof et sphinx-exercise donnent à tous la même ancre ; « Proof. » y est écrit en dur.
+    """
+    shared = ("proof", "proof-content", "exercise-content", "solution-content")
+    for rank, node in enumerate(doctree.findall(nodes.Element), 1):
+        if any(anchor in shared for anchor in node["ids"]):
+            node["ids"] = [f"{anchor}-{rank}" if anchor in shared else anchor for anchor in node["ids"]]
+    for text in list(doctree.findall(nodes.Text)):
+        if text.startswith("Proof. ") and text.parent.index(text) == 0:
+            text.parent.replace(text, [nodes.emphasis("", "Démonstration."), nodes.Text(text[6:])])
+
+
+def finish_chapter(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Porte la prose de la page dans son carnet, puis met au bas de la page l'estampille de l'exécution."""
+    book = Book(Path(app.srcdir))
+    chapter = book.chapter(docname)
+    if chapter is None:
+        return
+    notebook = stored.load(chapter)
+    if app.builder.name == "html":
+        prose = Markdown(app, docname, Repository.declared(book.root).site).prose(doctree, chapter.code)
+        notebook = stored.refresh(book, chapter, notebook, prose)
+        if found := stored.leftovers(notebook):
+            LOGGER.warning("%s : il reste du MyST dans le carnet, « %s »", chapter.name, found[0])
+        text = stored.dumps(notebook)
+        # Le bouton de téléchargement donne cette copie, même hors ligne.
+        stored.write_if_changed(Path(app.outdir, "notebooks", f"{chapter.name}.ipynb"), text)
+        try:
+            if stored.write_if_changed(chapter.stored, text):
+                LOGGER.info("%s : la prose de son carnet a été mise à jour", chapter.name)
+        except OSError as error:
+            LOGGER.info(
+                "%s : dossier non modifiable, la prose du carnet reste telle quelle (%s)", chapter.name, error
+            )
+    doctree.children[-1].append(stamp(notebook.metadata.vaebook))
+
+
+def set_buttons(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Fait ouvrir aux boutons d'un chapitre son carnet stocké ; une page sans carnet n'a pas ces boutons."""
+    labels = ("launch-buttons", "download-buttons")
+    buttons = [button for button in context.get("header_buttons", []) if button.get("label") not in labels]
+    context["header_buttons"] = buttons
+    book = Book(Path(app.srcdir))
+    chapter = book.chapter(pagename) if pagename in app.env.all_docs else None
+    if chapter is None:
+        return
+    repository = Repository.of_checkout(book.root)
+    path = chapter.stored.relative_to(book.root).as_posix()
+    download = context["pathto"](f"notebooks/{chapter.name}.ipynb", resource=True)
+    links = [
+        ("Colab", "Ouvrir ce chapitre dans Colab", repository.colab(path), "_static/images/logo_colab.png"),
+        (
+            "Binder",
+            "Ouvrir ce chapitre dans Binder",
+            repository.binder(path),
+            "_static/images/logo_binder.svg",
+        ),
+        ("Carnet .ipynb", "Télécharger le carnet de ce chapitre", download, "fas fa-download"),
+    ]
+    group = {
+        "type": "group",
+        "label": "launch-buttons",
+        "tooltip": "Ouvrir ce chapitre ailleurs",
+        "icon": "fas fa-rocket",
+        "buttons": [
+            {"type": "link", "text": text, "tooltip": tooltip, "url": url, "icon": icon}
+            for text, tooltip, url, icon in links
+        ],
+    }
+    buttons.insert(0, group)
+
+
+def write_redirect(app: Sphinx, exception: Exception | None) -> None:
+    """Fait mener ``index.html`` à la première page."""
+    index = Path(app.outdir) / "index.html"
+    if exception is None and app.builder.name == "html" and app.config.root_doc != "index":
+        target = f"{app.config.root_doc}.html"
+        page = _REDIRECT.format(language=app.config.language, title=app.config.html_title, target=target)
+        index.write_text(page, encoding="utf-8")
+
+
+def _problems(book: Book, chapters: list[Chapter]) -> dict[str, str]:
+    problems: dict[str, str] = {}
+    for chapter in chapters:
+        try:
+            stored.load_fresh(book, chapter)
+        except stored.StoredError as error:
+            problems[chapter.name] = str(error)
+    return problems
+
+
+def forget_warnings(app: Sphinx, exception: Exception | None) -> None:
+    """Fait tout relire à la prochaine construction s'il y a eu des avertissements.
+
+    Sinon, une seconde construction sauterait les pages fautives et réussirait.
+    """
+    if app._warncount:
+        (Path(app.doctreedir) / "environment.pickle").unlink(missing_ok=True)
