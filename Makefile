@@ -18,7 +18,7 @@ book: .venv/book.stamp
 	@echo "Le livre : file://$(CURDIR)/_build/html/index.html"
 
 test: .venv/test.stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --cov
 
 # Les chapitres périmés seulement ; `make execute ARGS=--all` les refait tous.
 execute: .venv/test.stamp

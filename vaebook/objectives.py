@@ -258,16 +258,23 @@ def masking_noise(rate: float) -> Callable[[Tensor], Tensor]:
 
 
 def draw(q: Distribution, samples: int) -> Tensor:
-    """Tire z de q, (samples, B, d) ; le gradient traverse le tirage quand q le permet.
+    """Tire z de q, (samples, B, d) ; le gradient traverse le tirage.
 
-    Une loi discrète ne le permet pas : l'encodeur ne reçoit alors que le gradient des termes exacts.
+    Il ne traverse pas celui d'une loi discrète : l'encodeur ne reçoit alors que celui des termes exacts.
 
     Lève :
         ValueError : moins d'un tirage.
+        TypeError : q est continue et ne sait pas tirer par reparamétrisation ; son gradient serait perdu.
     """
     check_samples(samples)
     shape = torch.Size((samples,))
-    return q.rsample(shape) if q.has_rsample else q.sample(shape)
+    if q.has_rsample:
+        return q.rsample(shape)
+    if q.support is None or not q.support.is_discrete:
+        raise TypeError(
+            f"{type(q).__name__} ne sait pas tirer par reparamétrisation : choisissez une autre q."
+        )
+    return q.sample(shape)
 
 
 def importance_terms(

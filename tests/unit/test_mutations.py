@@ -13,6 +13,7 @@ import pytest
 
 LIKELIHOODS, MODELS = "tests/unit/test_likelihoods.py", "tests/unit/test_models.py"
 OBJECTIVES, TRAINING = "tests/unit/test_objectives.py", "tests/unit/test_training.py"
+EVALUATION, DATA = "tests/unit/test_evaluation.py", "tests/unit/test_data.py"
 
 
 class Mutant(NamedTuple):
@@ -50,8 +51,8 @@ MUTANTS = [
     Mutant(
         "2, log p(x|z) multiplié par p(z)",
         "objectives.py",
-        "model.likelihood(z).log_prob(x) + model.prior.log_prob(z) - q.log_prob(z)",
-        "model.likelihood(z).log_prob(x) * model.prior.log_prob(z).exp() - q.log_prob(z)",
+        "log_px, log_px + model.prior.log_prob(z) - q.log_prob(z)",
+        "log_px, log_px * model.prior.log_prob(z).exp() - q.log_prob(z)",
         (OBJECTIVES,),
     ),
     Mutant(
@@ -78,7 +79,7 @@ MUTANTS = [
     Mutant(
         "13, σ² caché : l'écart-type demandé est ignoré",
         "likelihoods.py",
-        "Normal(self.center(raw), self.sigma, validate",
+        "Normal(self.center(raw), torch.full_like(raw, self.sigma), validate",
         "Normal(self.center(raw), 1.0, validate",
         (LIKELIHOODS,),
     ),
@@ -113,14 +114,14 @@ MUTANTS = [
     Mutant(
         "15, constante de normalisation oubliée",
         "likelihoods.py",
-        "return self.logits * value - log_partition",
+        "return self.logits * value - self._log_partition()",
         "return self.logits * value - F.softplus(self.logits)",
         (LIKELIHOODS,),
     ),
     Mutant(
         "15, moyenne prise pour le paramètre λ",
         "likelihoods.py",
-        "return torch.where(near, 0.5 + self.logits / 12, away)",
+        "return torch.where(near, series, torch.where(eta > 0, 1 - below_half, below_half))",
         "return self.probs",
         (LIKELIHOODS,),
     ),
@@ -148,7 +149,7 @@ MUTANTS = [
     Mutant(
         "17, variance prise pour l'écart-type (décodeur)",
         "likelihoods.py",
-        "Normal(self.center(raw), self.sigma, validate",
+        "Normal(self.center(raw), torch.full_like(raw, self.sigma), validate",
         "Normal(self.center(raw), self.sigma**2, validate",
         (LIKELIHOODS,),
     ),
@@ -204,9 +205,79 @@ MUTANTS = [
     Mutant(
         "l'échantillon de z n'a plus de gradient",
         "objectives.py",
-        "z = q.rsample(torch.Size((samples,)))\n    if gradient",
-        "z = q.sample(torch.Size((samples,)))\n    if gradient",
+        "return q.rsample(shape)",
+        "return q.sample(shape)",
         (OBJECTIVES,),
+    ),
+    Mutant(
+        "4, signe devant la KL (évaluation)",
+        "evaluation.py",
+        "return self.reconstruction - self.kl",
+        "return self.reconstruction + self.kl",
+        (EVALUATION,),
+    ),
+    Mutant(
+        "9, l'a posteriori agrégé pris pour la loi a priori",
+        "evaluation.py",
+        "log_joint = _mixture_log_prob(q, z)",
+        "log_joint = log_prior.sum(-1)",
+        (EVALUATION,),
+    ),
+    Mutant(
+        "12, un jeu de données pris pour un autre",
+        "data.py",
+        "if digest == sha256:",
+        "if digest:",
+        (f"{DATA}::test_the_other_data_set_is_named",),
+    ),
+    Mutant(
+        "17, montée de β non transmise à l'objectif",
+        "training.py",
+        "options = {} if beta is None else",
+        "options = {} if True else",
+        (f"{TRAINING}::test_beta_schedule_reaches_the_objective",),
+    ),
+    Mutant(
+        "18, la loi a priori apprise ne voit pas l'étiquette",
+        "models.py",
+        "self.model.prior_head(self.labels)",
+        "self.model.prior_head(torch.zeros_like(self.labels))",
+        (MODELS,),
+    ),
+    Mutant(
+        "19, z = μ appelé ELBO",
+        "objectives.py",
+        "return q.rsample(shape)",
+        "return q.mean.expand(samples, *q.mean.shape)",
+        (BY_HAND,),
+    ),
+    Mutant(
+        "19, z = μ appelé ELBO (évaluation)",
+        "evaluation.py",
+        "return q.mean + q.stddev * noise",
+        "return q.mean + 0 * noise",
+        (EVALUATION,),
+    ),
+    Mutant(
+        "20, images de validation aussi apprises",
+        "training.py",
+        "kept = order[len(held_out) :]",
+        "kept = order[: len(order) - len(held_out)]",
+        (f"{TRAINING}::test_validation_is_taken_from_the_data_and_never_trained_on",),
+    ),
+    Mutant(
+        "22, une vraisemblance discrète appelée densité",
+        "likelihoods.py",
+        "return not self.support.is_discrete",
+        "return True",
+        (LIKELIHOODS,),
+    ),
+    Mutant(
+        "23, point de reprise dépicklé",
+        "checkpoints.py",
+        "with safe_open(path",
+        '__import__("pickle").load(path.open("rb"))\n        with safe_open(path',
+        (f"{TRAINING}::test_unreadable_checkpoints_are_refused",),
     ),
 ]
 

@@ -197,6 +197,17 @@ def test_discrete_latents_are_drawn_without_a_pathwise_gradient():
     )  # q est la vraie loi a posteriori : poids constants
 
 
+def test_a_lost_gradient_is_refused():
+    class Mixture(OneDimension):
+        def posterior(self, x):
+            weights = torch.distributions.Categorical(torch.ones(len(x), 2, dtype=torch.float64))
+            parts = diagonal_gaussian(torch.zeros(len(x), 2, 1).double(), torch.ones(len(x), 2, 1).double())
+            return torch.distributions.MixtureSameFamily(weights, parts)
+
+    with pytest.raises(TypeError, match="reparamétrisation"):
+        iwae_bound(Mixture(0, 1), torch.zeros(3, 1, dtype=torch.float64), samples=2)
+
+
 def test_free_bits_needs_diagonal_gaussians():
     class Correlated(OneDimension):
         def posterior(self, x):
