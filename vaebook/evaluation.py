@@ -114,7 +114,7 @@ def rate_distortion(
         model, data, samples, batch_size, seed : ceux de `elbo_on`.
 
     Renvoie :
-        ``rate`` et ``distortion``, chacun avec son erreur type.
+        ``rate`` et ``distortion``, des nombres en nats par image, chacun avec son erreur type.
 
     Lève :
         ValueError, TypeError : comme `elbo_on`.

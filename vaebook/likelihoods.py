@@ -62,7 +62,7 @@ class Likelihood(nn.Module, ABC):
 
     @abstractmethod
     def pixel(self, *parameters: Tensor) -> Distribution:
-        """La distribution d'un pixel, ses paramètres étant donnés un à un."""
+        """La distribution d'un pixel ; ses paramètres sont donnés un à un, chacun (..., C, H, W)."""
 
 
 class Bernoulli(Likelihood):

@@ -289,7 +289,15 @@ class ConditionalVAE(_GaussianVAE):
 
     @torch.no_grad()
     def transfer(self, x: Tensor, y: Tensor, new_y: Tensor) -> Tensor:
-        """Garde z et change d'étiquette : analogie de (x, y) vers `new_y`. Renvoie (B, C, H, W)."""
+        """Garde z et change d'étiquette : analogie de (x, y) vers `new_y`.
+
+        Paramètres :
+            x : (B, C, H, W).
+            y, new_y : (B,), les étiquettes de départ et d'arrivée.
+
+        Renvoie :
+            (B, C, H, W).
+        """
         z = self.given(y).posterior(x).mean
         return self.given(new_y).likelihood(z).mean
 

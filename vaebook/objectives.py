@@ -64,7 +64,7 @@ def free_bits(
         threshold : λ, nats par dimension latente.
 
     Renvoie :
-        `Terms` ; ``kl`` est la vraie KL, ``value`` emploie la KL seuillée.
+        `Terms`, chacun (B,), en nats ; ``kl`` est la vraie KL, ``value`` emploie la KL seuillée.
 
     Lève :
         ValueError : moins d'un tirage, ou seuil négatif.

@@ -60,7 +60,7 @@ class History:
 
     @property
     def kl(self) -> Tensor:
-        """La KL moyenne par époque, (époques,)."""
+        """La KL moyenne par époque, vecteur (époques,), en nats."""
         return self.epochs.kl
 
     def __len__(self) -> int:

@@ -76,20 +76,25 @@ def test_public_names_have_a_french_docstring(value):
     assert not re.search(r"\b(the|returns?|args|raises|which|with)\b", doc, re.IGNORECASE)
 
 
-@pytest.mark.parametrize(
-    "value",
-    [p for p in public_objects() if inspect.isfunction(p.values[0]) and "." not in p.values[0].__qualname__],
+SHAPE = r"\([^()]+,[^()]*\)|\((\.\.\.|…|[BNd])\)|forme|vecteur|scalaire|nombre"
+NATS = re.compile(
+    r"elbo|log_|iwae|kl\b|posterior_kl|gaps?\b|capacity|free_bits|marginal_bound|rate_distortion"
 )
+
+
+@pytest.mark.parametrize("value", [p for p in public_objects() if inspect.isfunction(p.values[0])])
 def test_public_functions_say_shapes_errors_and_sources(value):
     doc = inherited_doc(value)
     annotations = str(inspect.signature(value))
     if "Tensor" in annotations:
-        assert re.search(r"\(\.{0,3}…?[A-Za-z0-9, …×.²+]*\)|forme|vecteur|nombre", doc), "dire les formes"
+        assert re.search(SHAPE, doc), "dire les formes"
     if raises(value):
         assert "Lève" in doc, "dire les erreurs"
     parameters = [name for name in inspect.signature(value).parameters if name not in ("self", "cls")]
     if len(parameters) > 2:
         assert "Paramètres :" in doc
+    if NATS.search(value.__name__) and annotations.endswith(("Tensor", "Terms", "Terms'")):
+        assert "nats" in doc, "dire l'unité"
 
 
 MATHEMATICAL = ("likelihoods", "objectives", "gradients", "exact")
