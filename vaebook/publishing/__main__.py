@@ -77,6 +77,7 @@ def _check(book: Book) -> int:
 
 def _status(book: Book) -> int:
     rows = [("chapitre", "état", "appareil", "date", "durée", "taille")]
+    reasons = []
     for chapter in book.chapters():
         found = problem(book, chapter)
         try:
@@ -85,10 +86,14 @@ def _status(book: Book) -> int:
             facts = (done.device, done.date[:10], f"{done.duration:.0f} s", size)
         except stored.StoredError:
             facts = ("", "", "", "")
-        rows.append((chapter.name, found or "à jour", *facts))
+        state, _, reason = (found or "à jour").partition("\u00a0: ")
+        rows.append((chapter.name, state, *facts))
+        if reason:
+            reasons.append(f"{chapter.name} : {reason}")
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip())
+    print(*(["", *reasons] if reasons else []), sep="\n", end="\n" if reasons else "")
     return 0
 
 

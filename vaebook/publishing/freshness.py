@@ -48,8 +48,8 @@ class Fingerprint:
         """Ce qui a changé depuis une empreinte stockée, en français ; vide si rien n'a changé."""
         return [
             *_cell_changes(recorded.get("cells", []), self.cells),
-            *_named_changes("le module", recorded.get("modules", {}), self.modules),
-            *_named_changes("le fichier", recorded.get("resources", {}), self.resources),
+            *_named_changes("le module", "les modules", recorded.get("modules", {}), self.modules),
+            *_named_changes("le fichier", "les fichiers", recorded.get("resources", {}), self.resources),
         ]
 
 
@@ -209,15 +209,20 @@ def _parse_cell(chapter: Chapter, index: int) -> ast.Module:
 def _cell_changes(old: list[str], new: list[str]) -> list[str]:
     if old == new:
         return []
-    changed = [f"la cellule de code {i}" for i, digest in enumerate(new, 1) if digest not in old]
+    ranks = [str(i) for i, digest in enumerate(new, 1) if digest not in old]
+    changed = _listed("la cellule de code", "les cellules de code", ranks)
     if len(new) < len(old):
         changed.append("des cellules de code ont été retirées")
     return changed or ["l'ordre des cellules de code"]
 
 
-def _named_changes(kind: str, old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+def _named_changes(one: str, several: str, old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     return [
-        *(f"{kind} {name}" for name in new if name in old and new[name] != old[name]),
-        *(f"{kind} {name} (nouvel import)" for name in new if name not in old),
-        *(f"{kind} {name} (plus importé)" for name in old if name not in new),
+        *_listed(one, several, [name for name in new if name in old and new[name] != old[name]]),
+        *_listed(one, several, [name for name in new if name not in old], " (nouvel import)"),
+        *_listed(one, several, [name for name in old if name not in new], " (plus importé)"),
     ]
+
+
+def _listed(one: str, several: str, names: list[str], note: str = "") -> list[str]:
+    return [f"{several if len(names) > 1 else one} {', '.join(names)}{note}"] if names else []
