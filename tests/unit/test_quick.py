@@ -57,4 +57,4 @@ def test_a_false_claim_stops_a_full_run_only(monkeypatch, capsys):
         claim(torch.tensor(2) < 0, "Deux est négatif.")
     monkeypatch.setenv("VAEBOOK_QUICK", "1")
     claim(torch.tensor(2) < 0, "Deux est négatif.")
-    assert capsys.readouterr().out == "Deux est négatif\u00a0: non vérifié en mode rapide.\n"
+    assert capsys.readouterr().out == "Deux est négatif : non vérifié en mode rapide.\n"
