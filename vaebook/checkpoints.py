@@ -81,12 +81,12 @@ def load_model(path: str | Path, *, device: str | torch.device = "cpu") -> nn.Mo
     described = header["model"]
     if described["class"] not in _KINDS:
         raise CheckpointError(
-            f"{path} contient un modèle inconnu de cette version : « {described['class']} »."
+            f"{path} contient un modèle inconnu de cette version : « {described['class']} »."
         )
     try:
         model = _KINDS[described["class"]](**described["config"])
     except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} décrit un modèle impossible à reconstruire : {error}") from error
+        raise CheckpointError(f"{path} décrit un modèle impossible à reconstruire : {error}") from error
     _load_weights(path, model, tensors)
     return model.to(device).eval()
 
@@ -110,7 +110,7 @@ def restore(
     tensors, header = _read(Path(path))
     if header["model"] != _describe(model):
         raise CheckpointError(
-            f"{path} contient un autre modèle : {header['model']}, et non {_describe(model)}. "
+            f"{path} contient un autre modèle : {header['model']}, et non {_describe(model)}. "
             "Reprenez le même modèle, ou choisissez un autre dossier."
         )
     _load_weights(path, model, tensors)
@@ -156,7 +156,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if header["format"] != FORMAT:
         newer = header["format"] > FORMAT
         raise CheckpointError(
-            f"{path} est au format {header['format']} ; cette version de vaebook lit le format {FORMAT}. "
+            f"{path} est au format {header['format']} ; cette version de vaebook lit le format {FORMAT}. "
             + (
                 "Mettez vaebook à jour."
                 if newer
@@ -164,7 +164,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             )
         )
     if not {"model", "state"} <= header.keys():
-        raise CheckpointError(f"{path} est incomplet : il n'a pas été écrit par vaebook.")
+        raise CheckpointError(f"{path} est incomplet : il n'a pas été écrit par vaebook.")
     return tensors, header
 
 
@@ -181,7 +181,7 @@ def _replace(path: Path, content: bytes) -> None:
     except OSError as error:
         raise type(error)(
             error.errno,
-            f"Impossible d'écrire {path} ({error.strerror}) : vérifiez la place et les droits. "
+            f"Impossible d'écrire {path} ({error.strerror}) : vérifiez la place et les droits. "
             "L'ancien point de reprise, s'il existe, est intact.",
         ) from error
     finally:  # Ctrl-C compris

@@ -22,9 +22,9 @@ def full_run(what: str) -> Iterator[None]:
         yield
     except AssertionError as error:
         if not quick.enabled():
-            raise AssertionError(f"Cette exécution contredit le texte : {what}") from error
+            raise AssertionError(f"Cette exécution contredit le texte : {what}") from error
     if quick.enabled():
-        print(f"{what.rstrip('.')} : non vérifié en mode rapide.")
+        print(f"{what.rstrip('.')} : non vérifié en mode rapide.")
 
 
 def claim(condition: object, sentence: str) -> None:

@@ -37,7 +37,7 @@ def variance(gradients: Tensor) -> Variance:
     """
     samples = len(gradients)
     if samples < 2:
-        raise ValueError(f"{samples} tirage : il en faut au moins deux pour mesurer une variance.")
+        raise ValueError(f"{samples} tirage : il en faut au moins deux pour mesurer une variance.")
     squares = (gradients - gradients.mean(0)).square().reshape(samples, -1).sum(1)
     return Variance(squares.sum() / (samples - 1), 1.96 * squares.std() / samples**0.5)
 

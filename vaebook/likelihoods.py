@@ -169,7 +169,7 @@ class _RealLikelihood(Likelihood):
     def __init__(self, link: str) -> None:
         super().__init__()
         if link not in _LINKS:
-            raise ValueError(f"Fonction de lien inconnue : « {link} ». Choisissez parmi {', '.join(_LINKS)}.")
+            raise ValueError(f"Fonction de lien inconnue : « {link} ». Choisissez parmi {', '.join(_LINKS)}.")
         self.link = link
 
     @property
@@ -323,7 +323,7 @@ def make_likelihood(likelihood: "str | Likelihood | dict[str, Any]") -> Likeliho
     name = cast(str, config.pop("name"))
     if name not in LIKELIHOODS:
         raise ValueError(
-            f"Vraisemblance inconnue : « {name} ». Choisissez parmi {', '.join(LIKELIHOODS)}, "
+            f"Vraisemblance inconnue : « {name} ». Choisissez parmi {', '.join(LIKELIHOODS)}, "
             "ou passez un objet de vaebook.likelihoods."
         )
     return LIKELIHOODS[name](**config)

@@ -183,7 +183,7 @@ class LinearVAE(VAE):
         super().__init__(latent_dim, (), image_shape, likelihood or SharedGaussian(link="identity"))
         if getattr(self.observation, "link", None) != "identity":
             raise ValueError(
-                "LinearVAE demande une vraisemblance de lien identité : SharedGaussian(link='identity')."
+                "LinearVAE demande une vraisemblance de lien identité : SharedGaussian(link='identity')."
             )
 
     @property
@@ -222,7 +222,7 @@ class ConditionalVAE(_GaussianVAE):
         learned_prior: bool = False,
     ) -> None:
         if classes < 1:
-            raise ValueError(f"classes={classes} : il faut au moins une étiquette.")
+            raise ValueError(f"classes={classes} : il faut au moins une étiquette.")
         encoder_context = classes if conditional_encoder else 0
         super().__init__(latent_dim, hidden, image_shape, likelihood, channels, encoder_context, classes)
         self.classes, self.conditional_encoder = classes, conditional_encoder
@@ -261,10 +261,10 @@ class ConditionalVAE(_GaussianVAE):
             ValueError : étiquettes non entières ou hors de [0, K − 1].
         """
         if y.is_floating_point() or y.dim() != 1:
-            raise ValueError(f"Étiquettes {tuple(y.shape)} de type {y.dtype} : il faut (B,), entières.")
+            raise ValueError(f"Étiquettes {tuple(y.shape)} de type {y.dtype} : il faut (B,), entières.")
         if y.numel() and not 0 <= int(y.min()) <= int(y.max()) < self.classes:
             raise ValueError(
-                f"Étiquettes de {int(y.min())} à {int(y.max())} ; elles vont de 0 à {self.classes - 1}."
+                f"Étiquettes de {int(y.min())} à {int(y.max())} ; elles vont de 0 à {self.classes - 1}."
             )
 
     def posterior(self, x: Tensor) -> Distribution:
@@ -275,7 +275,7 @@ class ConditionalVAE(_GaussianVAE):
                 ``objectives.marginal_bound(model, x)`` si l'étiquette manque.
         """
         raise TypeError(
-            "Un VAE conditionnel a besoin d'étiquettes : écrivez model.given(y). Si elles manquent, "
+            "Un VAE conditionnel a besoin d'étiquettes : écrivez model.given(y). Si elles manquent, "
             "vaebook.objectives.marginal_bound(model, x) en fait la somme."
         )
 
@@ -322,7 +322,7 @@ class GivenLabels(_Generator):
             ValueError : x n'a pas la forme attendue, ou pas autant d'images que d'étiquettes.
         """
         if len(x) != len(self.labels):
-            raise ValueError(f"{len(x)} images et {len(self.labels)} étiquettes : il en faut une par image.")
+            raise ValueError(f"{len(x)} images et {len(self.labels)} étiquettes : il en faut une par image.")
         context = self.labels if self.model.conditional_encoder else None
         return self.model.head(self.model.encoder(x, context))
 
@@ -382,7 +382,7 @@ class Autoencoder(nn.Module):
         super().__init__()
         _check_latent_dim(latent_dim)
         if loss not in _LOSSES:
-            raise ValueError(f"Perte inconnue : « {loss} ». Choisissez parmi {', '.join(_LOSSES)}.")
+            raise ValueError(f"Perte inconnue : « {loss} ». Choisissez parmi {', '.join(_LOSSES)}.")
         self.latent_dim, self.image_shape, self.loss = latent_dim, tuple(image_shape), loss
         self.encoder = Encoder(image_shape, hidden, channels)
         self.head = nn.Linear(self.encoder.features, latent_dim)
@@ -436,4 +436,4 @@ class Autoencoder(nn.Module):
 
 def _check_latent_dim(latent_dim: int) -> None:
     if not isinstance(latent_dim, int) or isinstance(latent_dim, bool) or latent_dim < 1:
-        raise ValueError(f"latent_dim={latent_dim!r} : il faut un int au moins égal à 1.")
+        raise ValueError(f"latent_dim={latent_dim!r} : il faut un int au moins égal à 1.")

@@ -56,7 +56,7 @@ class Encoder(nn.Module):
         """
         if tuple(x.shape[1:]) != self.image_shape:
             raise ValueError(
-                f"Images de forme {tuple(x.shape)} reçues ; le modèle attend (B, "
+                f"Images de forme {tuple(x.shape)} reçues ; le modèle attend (B, "
                 f"{', '.join(map(str, self.image_shape))}). Changez image_shape ou redimensionnez les images."
             )
         features: Tensor = self.convolutions(x)
@@ -112,7 +112,7 @@ class Decoder(nn.Module):
         """
         if z.shape[-1:] != (self.latent_dim,):
             raise ValueError(
-                f"Code de forme {tuple(z.shape)} reçu ; la dernière dimension doit être {self.latent_dim}."
+                f"Code de forme {tuple(z.shape)} reçu ; la dernière dimension doit être {self.latent_dim}."
             )
         lead = z.shape[:-1]
         if context is not None:
@@ -163,7 +163,7 @@ def _stem_shape(
     """La forme entre convolutions et couches denses ; refuse ce qui ne se construit pas."""
     if len(image_shape) != 3 or any(size < 1 for size in (*image_shape, *hidden, *channels)):
         raise ValueError(
-            f"image_shape={tuple(image_shape)}, hidden={tuple(hidden)}, channels={tuple(channels)} : "
+            f"image_shape={tuple(image_shape)}, hidden={tuple(hidden)}, channels={tuple(channels)} : "
             "image_shape doit être (canaux, hauteur, largeur), et toutes les tailles au moins 1."
         )
     if not channels:
@@ -172,7 +172,7 @@ def _stem_shape(
     _, height, width = image_shape
     if height % factor or width % factor:
         raise ValueError(
-            f"Avec {len(channels)} convolutions, hauteur et largeur doivent être des multiples de {factor} ; "
+            f"Avec {len(channels)} convolutions, hauteur et largeur doivent être des multiples de {factor} ; "
             f"elles valent {height} et {width}. Retirez des convolutions ou redimensionnez les images."
         )
     return channels[-1], height // factor, width // factor

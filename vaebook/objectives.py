@@ -74,7 +74,7 @@ def free_bits(
         Kingma et al. (2016), équation 15.
     """
     if threshold < 0:
-        raise ValueError(f"threshold={threshold} : le seuil est un nombre de nats, positif ou nul.")
+        raise ValueError(f"threshold={threshold} : le seuil est un nombre de nats, positif ou nul.")
     q = model.posterior(x)
     z = draw(q, samples)
     reconstruction = model.likelihood(z).log_prob(x).mean(0)
@@ -242,7 +242,7 @@ def gaussian_noise(sigma: float) -> Callable[[Tensor], Tensor]:
         ValueError : écart-type négatif.
     """
     if sigma < 0:
-        raise ValueError(f"sigma={sigma} : l'écart-type du bruit doit être positif ou nul.")
+        raise ValueError(f"sigma={sigma} : l'écart-type du bruit doit être positif ou nul.")
     return lambda x: x + sigma * torch.randn_like(x)
 
 
@@ -253,7 +253,7 @@ def masking_noise(rate: float) -> Callable[[Tensor], Tensor]:
         ValueError : taux hors de [0, 1].
     """
     if not 0 <= rate <= 1:
-        raise ValueError(f"rate={rate} : le taux de masquage est une probabilité, entre 0 et 1.")
+        raise ValueError(f"rate={rate} : le taux de masquage est une probabilité, entre 0 et 1.")
     return lambda x: x * (torch.rand_like(x) >= rate)
 
 
@@ -272,7 +272,7 @@ def draw(q: Distribution, samples: int) -> Tensor:
         return q.rsample(shape)
     if q.support is None or not q.support.is_discrete:
         raise TypeError(
-            f"{type(q).__name__} ne sait pas tirer par reparamétrisation : choisissez une autre q."
+            f"{type(q).__name__} ne sait pas tirer par reparamétrisation : choisissez une autre q."
         )
     return q.sample(shape)
 
@@ -303,7 +303,7 @@ def _weigh(
 ) -> tuple[Distribution, Tensor, Tensor]:
     """q(z|x), puis log p(x|z) et les log-poids (k, B) de tirages de q, au gradient demandé."""
     if gradient not in ("standard", "stl", "dreg"):
-        raise ValueError(f"Gradient inconnu : « {gradient} ». Choisissez « standard », « stl » ou « dreg ».")
+        raise ValueError(f"Gradient inconnu : « {gradient} ». Choisissez « standard », « stl » ou « dreg ».")
     q = model.posterior(x)
     z = draw(q, samples)
     scored = q
@@ -324,4 +324,4 @@ def check_samples(samples: int) -> None:
         ValueError : moins d'un tirage.
     """
     if samples < 1:
-        raise ValueError(f"samples={samples} : il faut au moins un tirage.")
+        raise ValueError(f"samples={samples} : il faut au moins un tirage.")

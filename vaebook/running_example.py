@@ -35,7 +35,7 @@ class RunningExample:
 
     def __init__(self, sigma: float = 0.5) -> None:
         if not 0.05 <= sigma < math.inf:
-            raise ValueError(f"sigma={sigma} : il faut un écart-type fini d'au moins 0,05.")
+            raise ValueError(f"sigma={sigma} : il faut un écart-type fini d'au moins 0,05.")
         self.sigma = sigma
 
     def decoder(self, z: Tensor) -> Tensor:

@@ -172,7 +172,7 @@ def fit(
                     _save(folder, model, optimizer, run, settings)
     except KeyboardInterrupt:
         interrupted = True
-        tqdm.write(f"Entraînement interrompu ; {len(run.epochs)} époques achevées sur {epochs}.")
+        tqdm.write(f"Entraînement interrompu ; {len(run.epochs)} époques achevées sur {epochs}.")
     model.eval()
     return History(
         Terms(*run.epochs.unbind(1)),
@@ -195,8 +195,8 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
         torch.empty(0, device=place)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
-            f"Appareil « {device} » inconnu ou absent de cette machine. "
-            "Choisissez « auto », « cpu » ou, avec un GPU, « cuda »."
+            f"Appareil « {device} » inconnu ou absent de cette machine. "
+            "Choisissez « auto », « cpu » ou, avec un GPU, « cuda »."
         ) from error
     return place
 
@@ -211,7 +211,7 @@ def linear_warmup(steps: int, *, end: float = 1.0) -> Schedule:
         Bowman et al. (2016), section 3.1 ; Sønderby et al. (2016).
     """
     if steps < 1:
-        raise ValueError(f"steps={steps} : la montée de β dure au moins un pas.")
+        raise ValueError(f"steps={steps} : la montée de β dure au moins un pas.")
     return lambda step: end * min(1.0, step / steps)
 
 
@@ -230,7 +230,7 @@ def cyclical(period: int, *, rise: float = 0.5, end: float = 1.0) -> Schedule:
         Fu et al. (2019), équation 6.
     """
     if period < 1 or not 0 < rise <= 1:
-        raise ValueError(f"period={period}, rise={rise} : il faut period ≥ 1 et 0 < rise ≤ 1.")
+        raise ValueError(f"period={period}, rise={rise} : il faut period ≥ 1 et 0 < rise ≤ 1.")
     return lambda step: end * min(1.0, (step % period) / (rise * period))
 
 
@@ -334,13 +334,13 @@ def _start_or_resume(
     different = [name for name, value in settings.items() if value != state["settings"].get(name)]
     if different:
         raise checkpoints.CheckpointError(
-            f"{path} vient d'un autre entraînement ; diffère : {', '.join(different)}. "
+            f"{path} vient d'un autre entraînement ; diffère : {', '.join(different)}. "
             "Reprenez les mêmes réglages, ou choisissez un autre dossier."
         )
     run = _Progress(**history)
     if len(run.epochs) > epochs:
         raise checkpoints.CheckpointError(
-            f"{path} a déjà {len(run.epochs)} époques ; epochs={epochs} n'en demande pas tant."
+            f"{path} a déjà {len(run.epochs)} époques ; epochs={epochs} n'en demande pas tant."
         )
     return run
 
@@ -381,11 +381,11 @@ def _check_data(model: nn.Module, data: Labelled | Tensor) -> tuple[Tensor, Tens
     """Les images, dans le type des poids, et les étiquettes d'un modèle conditionnel."""
     images = data if isinstance(data, Tensor) else data.images
     if not images.is_floating_point():
-        raise ValueError(f"Images de type {images.dtype} : il faut des réels dans [0, 1] ; divisez par 255.")
+        raise ValueError(f"Images de type {images.dtype} : il faut des réels dans [0, 1] ; divisez par 255.")
     shape = tuple(getattr(model, "image_shape", images.shape[1:]))
     if tuple(images.shape[1:]) != shape or not len(images):
         raise ValueError(
-            f"Images de forme {tuple(images.shape)} ; il faut (N, {', '.join(map(str, shape))}), N ≥ 1."
+            f"Images de forme {tuple(images.shape)} ; il faut (N, {', '.join(map(str, shape))}), N ≥ 1."
         )
     if not images.isfinite().all():
         bad = int((~images.flatten(1).isfinite()).any(1).nonzero()[0])
@@ -394,16 +394,16 @@ def _check_data(model: nn.Module, data: Labelled | Tensor) -> tuple[Tensor, Tens
         )
     if images.min() < 0 or images.max() > 1:
         raise ValueError(
-            f"Valeurs de {images.min():g} à {images.max():g} : les images doivent être dans [0, 1]. "
+            f"Valeurs de {images.min():g} à {images.max():g} : les images doivent être dans [0, 1]. "
             "Divisez par 255 des images sur 8 bits."
         )
     images = images.to(next(model.parameters()).dtype)
     if not hasattr(model, "given"):
         return images, None
     if isinstance(data, Tensor):
-        raise ValueError("Ce modèle est conditionnel : passez un jeu avec des étiquettes (images et labels).")
+        raise ValueError("Ce modèle est conditionnel : passez un jeu avec des étiquettes (images et labels).")
     if len(data.labels) != len(images):
-        raise ValueError(f"{len(images)} images et {len(data.labels)} étiquettes : il en faut une par image.")
+        raise ValueError(f"{len(images)} images et {len(data.labels)} étiquettes : il en faut une par image.")
     if isinstance(model, ConditionalVAE):
         model.check_labels(data.labels)
     return images, data.labels
@@ -421,21 +421,21 @@ def _check_settings(
     resume: bool,
 ) -> None:
     if not isinstance(epochs, int) or epochs < 1:
-        raise ValueError(f"epochs={epochs} : il faut un entier, au moins une époque.")
+        raise ValueError(f"epochs={epochs} : il faut un entier, au moins une époque.")
     if not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size={batch_size} : il faut un entier, au moins une image par lot.")
+        raise ValueError(f"batch_size={batch_size} : il faut un entier, au moins une image par lot.")
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
-        raise ValueError(f"seed={seed} : il faut un entier de 0 à 2³² − 1.")
+        raise ValueError(f"seed={seed} : il faut un entier de 0 à 2³² − 1.")
     if not (math.isfinite(lr) and lr > 0):
-        raise ValueError(f"lr={lr} : le pas d'apprentissage doit être strictement positif et fini.")
+        raise ValueError(f"lr={lr} : le pas d'apprentissage doit être strictement positif et fini.")
     if not 0 <= validation < 1 or 0 < validation * images < 0.5:
         raise ValueError(
-            f"validation={validation} : il faut une part de [0, 1[ qui garde au moins une image."
+            f"validation={validation} : il faut une part de [0, 1[ qui garde au moins une image."
         )
     if patience is not None and (patience < 1 or not validation):
         raise ValueError("patience demande au moins une époque et une part de validation non nulle.")
     if resume and checkpoint is None:
-        raise ValueError("resume=True demande un dossier : donnez checkpoint=…")
+        raise ValueError("resume=True demande un dossier : donnez checkpoint=…")
 
 
 def _check_batch(batch_size: int, images: int) -> None:

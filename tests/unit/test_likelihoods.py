@@ -75,7 +75,7 @@ def test_sigmoid_link_keeps_the_mean_in_the_unit_interval(name):
     torch.testing.assert_close(likelihood(raw).mean, torch.sigmoid(raw[:, 0]))
     linear = make_likelihood(likelihood.config | {"link": "identity"})
     torch.testing.assert_close(linear(raw).mean, raw[:, 0])
-    with pytest.raises(ValueError, match="lien inconnue : « probit »"):
+    with pytest.raises(ValueError, match="lien inconnue : « probit »"):
         make_likelihood({"name": name, "link": "probit"})
 
 
@@ -205,7 +205,7 @@ def test_best_shared_variance_is_the_mean_squared_error():
 
 
 def test_unknown_names_and_impossible_scales_are_refused_in_french():
-    with pytest.raises(ValueError, match="Vraisemblance inconnue : « poisson »"):
+    with pytest.raises(ValueError, match="Vraisemblance inconnue : « poisson »"):
         make_likelihood("poisson")
     for build in (
         likelihoods.Gaussian,

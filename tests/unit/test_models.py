@@ -233,7 +233,7 @@ def test_autoencoder_error_can_aim_at_another_image():
         (lambda: VAE(image_shape=(28, 28)), "canaux, hauteur, largeur"),
         (lambda: VAE(channels=(4, 4, 4)), "multiples de 8"),
         (lambda: VAE(likelihood="inconnue"), "Vraisemblance inconnue"),
-        (lambda: Autoencoder(loss="hinge"), "Perte inconnue : « hinge »"),
+        (lambda: Autoencoder(loss="hinge"), "Perte inconnue : « hinge »"),
         (lambda: ConditionalVAE(classes=0), "au moins une étiquette"),
         (lambda: VAE().posterior(torch.rand(3, 784)), r"\(B, 1, 28, 28\)"),
         (lambda: VAE().likelihood(torch.rand(3, 19)), "doit être 20"),

@@ -30,12 +30,12 @@ MAP: dict[str, tuple[Family, ...]] = {
         Family("flots normalisants", (("NICE", 2015), ("Real NVP", 2017), ("FFJORD", 2019))),
         Family("appariement de flots", (("appariement de flots", 2023),)),
     ),
-    "densité explicite, approchée : une borne": (
+    "densité explicite, approchée : une borne": (
         Family("VAE", (("VAE", 2014), ("VQ-VAE", 2017), ("NVAE", 2020)), VIOLET, "ce livre"),
         Family("diffusion", (("diffusion", 2015), ("DDPM", 2020), ("latente", 2022))),
     ),
     "densité non normalisée": (Family("énergie, score", (("ConvNet\ngénératif", 2016), ("NCSN", 2019))),),
-    "densité implicite : on ne sait que tirer": (
+    "densité implicite : on ne sait que tirer": (
         Family("GAN", (("GAN", 2014), ("WGAN", 2017), ("StyleGAN", 2019)), GREEN, "le cours suivant"),
     ),
 }

@@ -51,7 +51,7 @@ def computation_graphs() -> None:
     Carré : nœud déterministe. Cercle : nœud aléatoire. En tirets, la rétropropagation.
     """
     axes = _axes(2, figsize=(7.0, 6.8))
-    titles = ("avant : z est tiré", "après : z est calculé, ε est tiré")
+    titles = ("avant : z est tiré", "après : z est calculé, ε est tiré")
     for ax, title in zip(axes, titles, strict=True):
         after = ax is axes[1]
         ax.set(xlim=(-0.6, 9.0), ylim=(-2.6, 1.95))
