@@ -1,6 +1,6 @@
 # make book : le site.  make test : tout vérifier.  Les autres commandes servent aux auteurs.
 .DELETE_ON_ERROR:
-.PHONY: book test execute check links lock clean
+.PHONY: book test execute experiment check links lock clean
 
 PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
@@ -23,6 +23,10 @@ test: .venv/test.stamp
 # Les chapitres périmés seulement ; `make execute ARGS=--all` les refait tous.
 execute: .venv/test.stamp
 	$(BIN)/python -m vaebook.publishing execute $(ARGS)
+
+# Les longues expériences périmées ; `make experiment ARGS="nom"` n'en fait qu'une.
+experiment: .venv/test.stamp
+	$(BIN)/python -m vaebook.publishing experiment $(ARGS)
 
 check: .venv/book.stamp
 	$(BIN)/python -m vaebook.publishing check

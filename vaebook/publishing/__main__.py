@@ -1,12 +1,15 @@
-"""La commande de l'auteur : ``python -m vaebook.publishing execute|check|status``."""
+"""La commande de l'auteur : ``python -m vaebook.publishing execute|experiment|check|status``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from vaebook.publishing import stored
+from vaebook.publishing import experiments, stored
 from vaebook.publishing.chapters import Book, Chapter, PublishingError
 
 
@@ -20,18 +23,24 @@ def main(arguments: list[str] | None = None) -> int:
     execute.add_argument("--all", action="store_true", help="même ceux qui sont à jour")
     execute.add_argument("--timeout", type=int, metavar="S", help="durée maximale d'une cellule, en secondes")
     execute.add_argument("--device", choices=("auto", "cpu"), default="auto", help="cpu : cacher le GPU")
+    experiment = commands.add_parser("experiment", help="faire les longues expériences périmées")
+    experiment.add_argument("experiments", nargs="*", metavar="expérience", help="seulement celles-là")
+    experiment.add_argument("--all", action="store_true", help="même celles qui sont à jour")
+    experiment.add_argument("--device", choices=("auto", "cpu"), default="auto", help="cpu : cacher le GPU")
     commands.add_parser("check", help="sortir avec 1, et dire pourquoi, si une sortie n'est plus valable")
-    commands.add_parser("status", help="l'état de chaque chapitre")
+    commands.add_parser("status", help="l'état de chaque chapitre et de chaque expérience")
     options = parser.parse_args(arguments)
     book = Book(options.root.resolve())
     try:
         if options.command == "execute":
             return _execute(book, options)
+        if options.command == "experiment":
+            return _experiment(book, options)
         return _check(book) if options.command == "check" else _status(book)
     except PublishingError as error:
         print(error, file=sys.stderr)
     except KeyboardInterrupt:
-        print("Interrompu : les carnets précédents sont intacts.", file=sys.stderr)
+        print("Interrompu : ce qui était rangé est intact.", file=sys.stderr)
     return 1
 
 
@@ -60,6 +69,20 @@ def _execute(book: Book, options: argparse.Namespace) -> int:
     return 0
 
 
+def _experiment(book: Book, options: argparse.Namespace) -> int:
+    known = {experiment.name: experiment for experiment in experiments.experiments(book)}
+    wanted = [Path(name).stem for name in options.experiments]
+    if unknown := set(wanted) - set(known):
+        names = ", ".join(sorted(unknown))
+        raise PublishingError(f"Expérience inconnue : {names}. Il y a : {', '.join(known) or 'rien'}.")
+    selected = [known[name] for name in wanted or known]
+    stale = [one for one in selected if options.all or experiments.problem(book, one)]
+    if not stale:
+        print("Aucune expérience à faire : tout est à jour.")
+    experiments.execute(book, stale, device=options.device)
+    return 0
+
+
 def _check(book: Book) -> int:
     problems = []
     for chapter in book.chapters():
@@ -71,6 +94,14 @@ def _check(book: Book) -> int:
         f"{path.relative_to(book.root)} : carnet d'aucun chapitre de _toc.yml. Supprimez-le."
         for path in book.orphans()
     ]
+    for experiment in experiments.experiments(book):
+        if found := experiments.problem(book, experiment):
+            name = experiment.name
+            problems.append(f"expérience {name} : {found}. Lancez : make experiment ARGS={name}")
+    problems += [
+        f"{path.relative_to(book.root)} : résultats d'aucun script de book/experiments. Supprimez-les."
+        for path in experiments.orphans(book)
+    ]
     print("\n".join(problems) or "Toutes les sorties stockées sont valables.")
     return 1 if problems else 0
 
@@ -78,23 +109,34 @@ def _check(book: Book) -> int:
 def _status(book: Book) -> int:
     rows = [("chapitre", "état", "appareil", "date", "durée", "taille")]
     reasons = []
-    for chapter in book.chapters():
-        found = problem(book, chapter)
+
+    def add(name: str, path: Path, found: str | None, load: Callable[[], Mapping[str, Any]]) -> None:
         try:
-            done = stored.load(chapter).metadata.vaebook.provenance
-            size = f"{chapter.stored.stat().st_size / 1e3:.0f} ko"
-            facts = (done.device, done.date[:10], f"{done.duration:.0f} s", size)
+            done = load()["provenance"]
+            size = f"{path.stat().st_size / 1e3:.0f} ko"
+            facts = (done["device"], done["date"][:10], f"{done['duration']:.0f} s", size)
         except stored.StoredError:
             facts = ("", "", "", "")
         state, _, reason = (found or "à jour").partition("\u00a0: ")
-        rows.append((chapter.name, state, *facts))
+        rows.append((name, state, *facts))
         if reason:
-            reasons.append(f"{chapter.name} : {reason}")
+            reasons.append(f"{name} : {reason}")
+
+    for chapter in book.chapters():
+        add(chapter.name, chapter.stored, problem(book, chapter), partial(_record, chapter))
+    for one in experiments.experiments(book):
+        found = experiments.problem(book, one)
+        add(f"expérience {one.name}", one.stored, found, partial(experiments.load, one))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip())
     print(*(["", *reasons] if reasons else []), sep="\n", end="\n" if reasons else "")
     return 0
+
+
+def _record(chapter: Chapter) -> Mapping[str, Any]:
+    record: Mapping[str, Any] = stored.load(chapter).metadata.vaebook
+    return record
 
 
 if __name__ == "__main__":

@@ -59,6 +59,14 @@ class Book:
         return self.sources / "notebooks"
 
     @property
+    def experiments(self) -> Path:
+        return self.sources / "experiments"
+
+    @property
+    def results(self) -> Path:
+        return self.sources / "results"
+
+    @property
     def package(self) -> Path:
         return self.root / "vaebook"
 

@@ -29,8 +29,8 @@ from vaebook.publishing import stored
 from vaebook.publishing.chapters import Book, Chapter, PublishingError, code_cells
 from vaebook.publishing.freshness import fingerprint
 
-# Exécuté par le noyau après la dernière cellule : ce que lui seul sait.
-_PROVENANCE = """
+# Exécuté à la fin par le processus qui a calculé : ce que lui seul sait.
+PROVENANCE = """
 import json, platform, subprocess, sys
 _torch = sys.modules.get("torch")
 _found = {"python": platform.python_version(), "torch": getattr(_torch, "__version__", None), "driver": None}
@@ -64,11 +64,7 @@ def execute(book: Book, chapters: list[Chapter], *, timeout: int | None = None, 
         PublishingError : si une cellule échoue, si le noyau meurt, si une autre exécution est en cours, si
             les sorties ne peuvent pas être publiées, ou si le mode rapide est demandé.
     """
-    if quick.enabled():
-        raise PublishingError(
-            "Le mode rapide (VAEBOOK_QUICK) ne donne pas les nombres du livre : rien n'est rangé. "
-            "Retirez cette variable, puis relancez."
-        )
+    refuse_quick_mode()
     with exclusive(book.lock):
         for rank, chapter in enumerate(chapters, 1):
             print(f"[{rank}/{len(chapters)}] {chapter.name}", flush=True)
@@ -99,7 +95,7 @@ def run(book: Book, chapter: Chapter, *, timeout: int | None = None, device: str
     """
     before = fingerprint(book, chapter)
     notebook = deepcopy(chapter.notebook)
-    notebook.cells.append(new_code_cell(_PROVENANCE))
+    notebook.cells.append(new_code_cell(PROVENANCE))
     started = time.monotonic()
     # Un dossier temporaire : une cellule ne salit pas le dépôt, et n'y lit rien que l'empreinte ignore.
     with ExitStack() as stack:
@@ -109,7 +105,7 @@ def run(book: Book, chapter: Chapter, *, timeout: int | None = None, device: str
         client = _client(notebook, folder, timeout, len(chapter.code))
         try:
             # Cellule par cellule : `client.execute` prend Ctrl-C pour lui et finit par une erreur interne.
-            with client.setup_kernel(env=_environment(book, device), stderr=noise):
+            with client.setup_kernel(env=environment(book, device), stderr=noise):
                 for index, cell in enumerate(notebook.cells):
                     client.execute_cell(cell, index)
         except nbclient.exceptions.CellExecutionError as error:
@@ -139,13 +135,8 @@ def run(book: Book, chapter: Chapter, *, timeout: int | None = None, device: str
         "chapter": name,
         **before.record(),
         "outputs": [stored.outputs_digest(cell_outputs) for cell_outputs in outputs],
-        "provenance": {
-            "device": _processor(),
-            **known,
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "duration": round(duration, 1),
-            "commit": _last_commit(book),
-        },
+        # Des résultats que le commit ne contient pas manqueraient à qui l'installe.
+        "provenance": provenance(book, known, duration, "vaebook", "book/results"),
     }
     return stored.compose(book, chapter, outputs, record)
 
@@ -167,12 +158,42 @@ def clean(outputs: list[NotebookNode], book: Book, where: str) -> list[NotebookN
             continue
         output.pop("transient", None)
         _map_text(output, lambda text: _without_paths(text, book))
-        _map_text(output, lambda text: _refuse_private(text, where))
+        _map_text(output, lambda text: refuse_private(text, where))
         if kept and output.output_type == kept[-1].output_type == "stream":
             kept[-1].text += output.text
         else:
             kept.append(output)
     return kept
+
+
+def refuse_quick_mode() -> None:
+    """Le mode rapide ne sert qu'aux essais.
+
+    Lève :
+        PublishingError : s'il est demandé.
+    """
+    if quick.enabled():
+        raise PublishingError(
+            "Le mode rapide (VAEBOOK_QUICK) ne donne pas les nombres du livre : rien n'est rangé. "
+            "Retirez cette variable, puis relancez."
+        )
+
+
+def provenance(book: Book, known: dict[str, Any], duration: float, *paths: str) -> dict[str, Any]:
+    """Sur quoi, quand et avec quel code on a calculé.
+
+    Paramètres :
+        known : ce qu'a dit le processus qui a calculé.
+        duration : en secondes.
+        paths : les chemins du dépôt dont on retient le dernier commit.
+    """
+    return {
+        "device": _processor(),
+        **known,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "duration": round(duration, 1),
+        "commit": _last_commit(book, *paths),
+    }
 
 
 @contextmanager
@@ -220,7 +241,8 @@ def _client(notebook: NotebookNode, folder: str, timeout: int | None, total: int
     )
 
 
-def _environment(book: Book, device: str) -> dict[str, str]:
+def environment(book: Book, device: str) -> dict[str, str]:
+    """L'environnement du processus qui calcule : le paquet de ce livre, et le GPU s'il est permis."""
     paths = [str(book.root), os.environ.get("PYTHONPATH", "")]
     return {
         **os.environ,
@@ -265,7 +287,12 @@ def _without_paths(text: str, book: Book) -> str:
     return _ADDRESS.sub("0x…", text)
 
 
-def _refuse_private(text: str, where: str) -> str:
+def refuse_private(text: str, where: str) -> str:
+    """Le même texte, s'il ne dit rien de cette machine.
+
+    Lève :
+        PublishingError : s'il contient un chemin absolu ou le nom de la machine.
+    """
     host = re.escape(socket.gethostname())
     if found := _ABSOLUTE.search(text) or re.search(rf"\b(?!localhost\b){host}\b", text):
         raise PublishingError(
@@ -284,11 +311,11 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def _last_commit(book: Book) -> str | None:
-    """Le dernier commit qui a touché le paquet, et « + » s'il a changé depuis ; rien hors d'un dépôt git."""
+def _last_commit(book: Book, *paths: str) -> str | None:
+    """Le dernier commit qui a touché ces chemins, et « + » s'ils ont changé depuis ; rien hors de git."""
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(book.root), *arguments, "--", "vaebook"]
+        command = ["git", "-C", str(book.root), *arguments, "--", *paths]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:

@@ -1,7 +1,8 @@
 """La fraîcheur : ce dont dépendent les sorties d'un chapitre, sans rien importer ni exécuter.
 
 Une empreinte couvre le texte exact des cellules de code, le code des modules de ``vaebook`` qu'elles
-importent, directement ou non, et les fichiers du paquet (scripts, styles…) que ces modules nomment.
+importent, directement ou non, les fichiers du paquet (scripts, styles…) que ces modules nomment, et les
+résultats d'expériences que nomment les cellules.
 Commentaires, docstrings et mise en forme des modules n'y entrent pas, et elle est la même pour toutes les
 versions de Python.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -29,7 +31,7 @@ _MAGIC = re.compile(r"^(\s*)(?:[%!?].*|[\w, ]+=\s*[%!].*)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Ce dont dépendent les sorties : une empreinte par cellule, par module, par fichier du paquet."""
+    """Ce dont dépendent les sorties : une empreinte par cellule, par module, par fichier."""
 
     cells: list[str]
     modules: dict[str, str]
@@ -59,16 +61,45 @@ def fingerprint(book: Book, chapter: Chapter) -> Fingerprint:
     Lève :
         PublishingError : si une cellule ou un module n'est pas du Python valide.
     """
+    trees = [_parse_cell(chapter, i) for i in range(len(chapter.code))]
+    return dependencies(book, trees, cells=[cell_digest(cell) for cell in chapter.code])
+
+
+def dependencies(
+    book: Book,
+    trees: list[ast.Module],
+    *,
+    cells: list[str] | None = None,
+    script: dict[str, str] | None = None,
+) -> Fingerprint:
+    """L'empreinte de ce qu'un programme importe et nomme.
+
+    Paramètres :
+        trees : les arbres syntaxiques du programme.
+        cells : les empreintes de ses cellules, s'il en a.
+        script : l'empreinte de son fichier, s'il en a un, parmi celles des modules.
+    """
     package = Package(book.package)
-    modules = package.closure(_parse_cell(chapter, i) for i in range(len(chapter.code)))
+    modules = package.closure(trees)
+    files = {path for name in modules for path in package.resources(package.parse(name))}
+    named = {value for tree in trees for value in _strings(tree)}
+    results = [path for path in sorted(book.results.glob("*.json")) if path.name in named]
     return Fingerprint(
-        cells=[cell_digest(cell) for cell in chapter.code],
-        modules={name: sha256("".join(serialise(package.parse(name)))) for name in sorted(modules)},
-        resources={
-            path: sha256((book.package / path).read_bytes())
-            for path in sorted({path for name in modules for path in package.resources(package.parse(name))})
-        },
+        cells=cells or [],
+        modules=(script or {})
+        | {name: sha256("".join(serialise(package.parse(name)))) for name in sorted(modules)},
+        resources={path: sha256((book.package / path).read_bytes()) for path in sorted(files)}
+        | {f"{path.parent.name}/{path.name}": results_digest(path) for path in results},
     )
+
+
+def results_digest(path: Path) -> str:
+    """L'empreinte de ce qu'une expérience a mesuré ; sa date et sa durée n'y entrent pas."""
+    content = path.read_bytes()
+    try:
+        return sha256(json.dumps(json.loads(content)["data"], sort_keys=True))
+    except (ValueError, KeyError, TypeError):
+        return sha256(content)
 
 
 def cell_digest(cell: NotebookNode) -> str:
@@ -118,8 +149,7 @@ class Package:
 
     def resources(self, tree: ast.Module) -> Iterator[str]:
         """Les fichiers du paquet dont ce module nomme la fin du chemin dans une chaîne."""
-        values = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
-        names = tuple(f"/{value}" for value in values if isinstance(value, str) and value)
+        names = tuple(f"/{value}" for value in _strings(tree) if value)
         return (file for file in self._files if f"/{file}".endswith(names))
 
     def _is_author_side(self, path: Path) -> bool:
@@ -176,6 +206,12 @@ def serialise(node: Any) -> Iterator[str]:
         yield "]"
     else:
         yield f"{node!a},"  # `repr` suit la version d'Unicode de l'interpréteur
+
+
+def _strings(tree: ast.Module) -> Iterator[str]:
+    """Les chaînes qu'écrit un programme."""
+    values = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    return (value for value in values if isinstance(value, str))
 
 
 def _is_bare_string(node: Any) -> bool:

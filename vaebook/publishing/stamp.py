@@ -10,7 +10,7 @@ from docutils import nodes  # type: ignore[import-untyped]
 from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
 
-from vaebook.publishing import stored
+from vaebook.publishing import experiments, stored
 from vaebook.publishing.chapters import Book
 
 _MONTHS = (
@@ -47,7 +47,7 @@ def stamp(record: dict[str, Any]) -> nodes.container:
 
 
 class Executions(SphinxDirective):
-    """``{executions}`` : le tableau des exécutions de tous les chapitres."""
+    """``{executions}`` : le tableau des exécutions de tous les chapitres et des longues expériences."""
 
     def run(self) -> list[nodes.Node]:
         book = Book(Path(self.env.app.srcdir))
@@ -63,6 +63,14 @@ class Executions(SphinxDirective):
             )
             link["refexplicit"] = True
             rows.append([link, *map(nodes.Text, found.values())])
+        for experiment in experiments.experiments(book):
+            self.env.note_dependency(str(experiment.source))
+            self.env.note_dependency(str(experiment.stored))
+            # `check` signale celle qui manque ; un chapitre qui la nomme est lui-même périmé.
+            if experiment.stored.is_file():
+                found = facts(experiments.load(experiment))
+                title = f"Expérience : {experiment.title}"
+                rows.append([nodes.Text(title), *map(nodes.Text, found.values())])
         head = _row([nodes.Text(name) for name in names])
         columns = [nodes.colspec(colwidth=1) for _ in names]
         body = nodes.tbody("", *map(_row, rows))

@@ -195,7 +195,7 @@ def write_if_changed(path: Path, text: str) -> bool:
 
 
 def write(path: Path, text: str) -> None:
-    """Écrit à côté, puis renomme : on ne voit jamais un carnet à moitié écrit."""
+    """Écrit à côté, puis renomme : on ne voit jamais un fichier à moitié écrit."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
