@@ -1,6 +1,6 @@
 # make book : le site.  make test : tout vérifier.  Les autres commandes servent aux auteurs.
 .DELETE_ON_ERROR:
-.PHONY: book test execute experiment check links lock clean
+.PHONY: book pdf dist test lighthouse execute experiment check links lock clean
 
 PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
@@ -16,6 +16,14 @@ book: .venv/book.stamp
 	@echo "Construction du livre…"
 	$(BIN)/jupyter-book build . -W -n --keep-going
 	@echo "Le livre : file://$(CURDIR)/_build/html/index.html"
+
+# Le livre entier, pour l'imprimer ou le lire hors ligne ; il faut TeX.
+pdf: .venv/book.stamp
+	$(BIN)/python -m vaebook.publishing.pdf
+
+# Le livre à lire hors ligne : le site, et le PDF s'il est construit.
+dist: book
+	$(BIN)/python -m vaebook.publishing dist
 
 test: .venv/test.stamp
 	$(BIN)/python -m pytest --cov
@@ -39,8 +47,12 @@ lock: .venv/dev.stamp
 	$(BIN)/uv pip compile --universal --python-version 3.11 --group dev --no-header --no-annotate \
 		--no-emit-index-url --no-emit-find-links -o requirements.lock pyproject.toml
 
+# Performances, accessibilité, bonnes pratiques et référencement de chaque page ; il faut npm et Chromium.
+lighthouse: .venv/test.stamp book
+	$(BIN)/python tests/browser/lighthouse.py $(ARGS)
+
 clean:
-	rm -rf _build
+	rm -rf _build dist
 
 .venv/pip.stamp:
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Il faut Python 3.11 ou plus : make book PYTHON=python3.12')"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
 from links import broken_links
-from tiny import ROOT, build, git
+from tiny import build, git
 
 from vaebook.publishing import stored
 from vaebook.publishing.chapters import Book
@@ -23,19 +21,6 @@ def commit(root: Path) -> None:
     git(root, "init", "-q")
     git(root, "add", ".")
     git(root, "commit", "-qm", "essai")
-
-
-@pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory, require) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """Le vrai livre, construit dans un clone."""
-    require("git")
-    root = tmp_path_factory.mktemp("entier") / "clone"
-    for name in git(ROOT, "ls-files", "-co", "--exclude-standard").splitlines():
-        if (ROOT / name).is_file():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, root / name)
-    commit(root)
-    return root, build(root, PYTHONPATH=str(root))
 
 
 @pytest.mark.slow

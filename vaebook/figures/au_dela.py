@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
@@ -25,7 +26,7 @@ from vaebook.figures import (
 )
 
 VIOLET, GREEN = CLASSES[3], CLASSES[2]
-_ROUND = {"width": 0.9, "height": 0.9, "rounding": 0.45}
+_ROUND: dict[str, Any] = {"width": 0.9, "height": 0.9, "rounding": 0.45}
 
 
 @_styled
@@ -170,11 +171,11 @@ def latent_diffusion() -> None:
     for left, right in itertools.pairwise(places):
         _arrows(ax, [((left + 0.5, -3.85), (right - 0.5, -3.85))])
         _violet_arrow(ax, (right - 0.5, -4.35), (left + 0.5, -4.35))
-    ax.text(2.3, -3.6, "bruiter, fixé", ha="center", fontsize=12)
-    ax.text(2.3, -4.85, "débruiter, appris", color=VIOLET, ha="center", fontsize=12)
+    ax.text(4.9, -3.6, "bruiter, fixé", ha="center", fontsize=12)
+    ax.text(4.9, -4.85, "débruiter, appris", color=VIOLET, ha="center", fontsize=12)
     ax.text(8.8, -4.95, "$\\approx\\mathcal{N}(0, I)$", ha="center", fontsize=12)
     _arrows(ax, [((4.4, -0.5), (1.3, -3.6))])
-    ax.text(3.35, -1.75, "centrer, réduire", fontsize=12)
+    ax.text(2.5, -2.2, "mettre à l’échelle", ha="right", fontsize=12)
 
 
 def _violet_arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:

@@ -1,4 +1,4 @@
-"""La commande de l'auteur : ``python -m vaebook.publishing execute|experiment|check|status``."""
+"""La commande de l'auteur : ``python -m vaebook.publishing execute|experiment|dist|check|status``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 from vaebook.publishing import experiments, stored
 from vaebook.publishing.chapters import Book, Chapter, PublishingError
@@ -27,6 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     experiment.add_argument("experiments", nargs="*", metavar="expérience", help="seulement celles-là")
     experiment.add_argument("--all", action="store_true", help="même celles qui sont à jour")
     experiment.add_argument("--device", choices=("auto", "cpu"), default="auto", help="cpu : cacher le GPU")
+    commands.add_parser("dist", help="ranger dans dist/ une archive du site construit et du PDF")
     commands.add_parser("check", help="sortir avec 1, et dire pourquoi, si une sortie n'est plus valable")
     commands.add_parser("status", help="l'état de chaque chapitre et de chaque expérience")
     options = parser.parse_args(arguments)
@@ -36,6 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
             return _execute(book, options)
         if options.command == "experiment":
             return _experiment(book, options)
+        if options.command == "dist":
+            return _dist(book)
         return _check(book) if options.command == "check" else _status(book)
     except PublishingError as error:
         print(error, file=sys.stderr)
@@ -80,6 +85,26 @@ def _experiment(book: Book, options: argparse.Namespace) -> int:
     if not stale:
         print("Aucune expérience à faire : tout est à jour.")
     experiments.execute(book, stale, device=options.device)
+    return 0
+
+
+def _dist(book: Book) -> int:
+    site = book.root / "_build" / "html"
+    if not (site / "index.html").is_file():
+        raise PublishingError("Le site n'est pas construit. Lancez : make book")
+    pdf = sorted((book.root / "_build" / "latex").glob("*.pdf"))
+    archive = book.root / "dist" / "vaebook.zip"
+    archive.parent.mkdir(exist_ok=True)
+    with TemporaryDirectory(dir=archive.parent) as folder:
+        beside = Path(folder, archive.name)
+        with ZipFile(beside, "w", ZIP_DEFLATED) as file:
+            for path in sorted(path for path in site.rglob("*") if path.is_file()):
+                file.write(path, Path("vaebook", path.relative_to(site)))
+            for path in pdf:
+                file.write(path, Path("vaebook", "vaebook.pdf"))
+        beside.replace(archive)
+    size = f"{archive.stat().st_size / 1e6:.1f} Mo".replace(".", ",")
+    print(f"{archive.relative_to(book.root)} ({size}), {'avec' if pdf else 'sans'} le PDF.")
     return 0
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pybtex.plugin  # type: ignore[import-untyped]
 from docutils import nodes  # type: ignore[import-untyped]
 from jupyter_cache import get_cache  # type: ignore[import-untyped]
 from jupyter_cache.base import CacheBundleIn  # type: ignore[import-untyped]
@@ -31,11 +32,11 @@ from sphinxcontrib.bibtex.style.referencing.author_year import (
     AuthorYearReferenceStyle,
 )
 
-from vaebook.publishing import stored
+from vaebook.publishing import french, site, stored
 from vaebook.publishing.chapters import Book, Chapter, PublishingError, code_cells
 from vaebook.publishing.freshness import sha256
 from vaebook.publishing.prose import Markdown
-from vaebook.publishing.repository import Repository
+from vaebook.publishing.repository import BRANCH, Repository
 from vaebook.publishing.stamp import Executions, stamp
 
 LOGGER = logging.getLogger(__name__)
@@ -72,45 +73,38 @@ class FrenchAuthorYear(AuthorYearReferenceStyle):
 def setup(app: Sphinx) -> dict[str, Any]:
     """Point d'entrée de Sphinx."""
     register_plugin("sphinxcontrib.bibtex.style.referencing", "auteur_annee", FrenchAuthorYear)
-    # Les couleurs des termes dans le PDF ; celles du site, une par thème, sont dans la feuille de style.
-    app.add_config_value("vaebook_colours", {}, "env", dict)
+    app.setup_extension("vaebook.publishing.latex")
+    pybtex.plugin.register_plugin("pybtex.style.formatting", "francais", french.FrenchPlain)
+    app.add_search_language(french.FrenchSearch)
     app.add_directive("executions", Executions)
     app.connect("config-inited", set_repository)
-    app.connect("config-inited", share_macros)
     app.connect("builder-inited", check_outputs)
     app.connect("env-get-outdated", outdated_pages)
     app.connect("source-read", seed_cache)
     app.connect("doctree-read", mend_boxes, priority=900)
     # Après tous les autres : l'arbre est alors celui de la page.
+    app.connect("doctree-resolved", set_spaces, priority=800)
     app.connect("doctree-resolved", finish_chapter, priority=900)
+    app.connect("doctree-resolved", mark_english, priority=950)
     app.connect("html-page-context", set_buttons, priority=900)
+    app.connect("html-page-context", site.describe, priority=900)
     # Avant sphinx-external-toc, dont la redirection n'a ni langue ni titre.
     app.connect("build-finished", write_redirect, priority=100)
+    app.connect("build-finished", site.write_extras)
     app.connect("build-finished", forget_warnings)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def set_repository(app: Sphinx, config: Config) -> None:
     """Donne au thème l'adresse du dépôt : celui d'où vient cette copie, ou celui de ``pyproject.toml``."""
+    options = config.html_theme_options
     try:
-        config.html_theme_options["repository_url"] = Repository.of_checkout(Path(app.srcdir)).url
+        options["repository_url"] = url = Repository.of_checkout(Path(app.srcdir)).url
+        options["repository_branch"] = BRANCH
+        config.html_baseurl = Repository.declared(Path(app.srcdir)).site
+        options["extra_footer"] = f'<a href="{url}/blob/{BRANCH}/CHANGELOG.md">Journal des changements</a>'
     except PublishingError as error:
         raise Refused(str(error)) from error
-
-
-def share_macros(app: Sphinx, config: Config) -> None:
-    """Donne au PDF les macros de MathJax, pour qu'elles ne soient écrites que dans ``_config.yml``."""
-    macros = (config.mathjax3_config or {}).get("tex", {}).get("macros", {})
-    lines = [
-        f"\\definecolor{{{name}}}{{HTML}}{{{colour}}}" for name, colour in config.vaebook_colours.items()
-    ]
-    # MathJax colore par classe ; LaTeX, par le nom de la couleur.
-    lines.append(r"\providecommand{\class}[2]{{\color{#1}#2}}")
-    for name, macro in macros.items():
-        body, arguments = macro if isinstance(macro, list) else (macro, 0)
-        count = f"[{arguments}]" if arguments else ""
-        lines.append(f"\\providecommand{{\\{name}}}{{}}\\renewcommand{{\\{name}}}{count}{{{body}}}")
-    config.latex_elements["preamble"] = "\n".join([config.latex_elements.get("preamble", ""), *lines])
 
 
 def check_outputs(app: Sphinx) -> None:
@@ -194,11 +188,24 @@ def mend_boxes(app: Sphinx, doctree: nodes.document) -> None:
             text.parent.replace(text, [nodes.emphasis("", "Démonstration."), nodes.Text(text[6:])])
 
 
+def set_spaces(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Met les espaces insécables oubliées ; dans le PDF, c'est l'affaire de babel."""
+    if app.builder.name == "html":
+        french.set_spaces(doctree)
+
+
+def mark_english(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Dit au navigateur la langue des termes anglais, et où ne pas couper les lignes."""
+    if app.builder.name == "html":
+        french.mark_english(doctree)
+        french.keep_together(doctree)
+
+
 def finish_chapter(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Porte la prose de la page dans son carnet, puis met au bas de la page l'estampille de l'exécution."""
     book = Book(Path(app.srcdir))
     chapter = book.chapter(docname)
-    if chapter is None:
+    if chapter is None or app.builder.format == "latex":  # le PDF est d'un seul tenant : voir latex.py
         return
     notebook = stored.load(chapter)
     if app.builder.name == "html":

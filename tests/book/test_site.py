@@ -1,0 +1,180 @@
+"""Le site construit, sans navigateur : en-têtes, boutons, fichiers, poids, HTML valide."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+from xml.etree import ElementTree
+from zipfile import ZipFile
+
+import pytest
+from bs4 import BeautifulSoup
+
+pytestmark = pytest.mark.slow
+
+# Ce que html-validate reproche au thème et que l'on garde : les seules règles qu'éteint html-validate.json.
+EXPLAINED = {
+    "attribute-boolean-style": "Sphinx écrit defer=\"defer\", qui est permis",
+    "long-title": "le titre du chapitre et celui du livre, séparés, valent mieux qu'un titre tronqué",
+    "no-redundant-role": "la recherche de Sphinx cherche role=\"main\"",
+    "no-trailing-whitespace": "mise en page du fichier, invisible",
+    "prefer-native-element": "le thème sélectionne ces div par leur nom d'élément",
+    "void-style": "Sphinx ferme les éléments vides, ce qui est permis",
+    "wcag/h32": "la recherche se valide par Entrée, comme partout",
+}
+
+
+def soups(site: Path) -> dict[str, BeautifulSoup]:
+    """Les pages du livre, sans la redirection ni la page d'erreur."""
+    found = {}
+    for page in sorted(site.glob("book/**/*.html")):
+        text = page.read_text(encoding="utf-8")
+        found[page.relative_to(site).as_posix()] = BeautifulSoup(text, "html.parser")
+    return found
+
+
+@pytest.fixture(scope="module")
+def book_pages(site):
+    return soups(site)
+
+
+@pytest.fixture(scope="module")
+def addresses(root):
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    url = project["urls"]["Repository"]
+    owner, name = url.rsplit("/", 2)[-2:]
+    return url, f"https://{owner}.github.io/{name}/"
+
+
+def test_every_page_is_described(book_pages, addresses):
+    _, home = addresses
+    described = set()
+    for name, soup in book_pages.items():
+        tags = soup.select("meta[content]")
+        metas = {tag.get("name") or tag.get("property"): tag["content"] for tag in tags}
+        assert 50 <= len(metas["description"]) <= 200, (name, metas["description"])
+        assert "\\" not in metas["description"], name
+        assert metas["og:description"] == metas["description"]
+        assert metas["og:url"] == f"{home}{name}" == soup.select_one("link[rel=canonical]")["href"]
+        assert metas["og:title"] in soup.title.text
+        described.add(metas["description"])
+    assert len(described) == len(book_pages)
+
+
+def test_the_card_the_icon_and_the_logo_are_ours(site, book_pages):
+    assert (site / "_static/carte.png").read_bytes()[16:24] == bytes.fromhex("000004b000000276")  # 1200 × 630
+    for name, soup in book_pages.items():
+        folder = (site / name).parent
+        for selector, attribute in (("link[rel=icon]", "href"), (".logo__image", "src")):
+            path = folder / soup.select_one(selector)[attribute].partition("?")[0]
+            assert path.suffix == ".svg"
+            assert path.is_file(), path
+
+
+def test_every_chapter_has_its_buttons_and_its_time(site, book_pages, root, addresses):
+    url, _ = addresses
+    for notebook in sorted((root / "book/notebooks").glob("*.ipynb")):
+        soup = book_pages.get(f"book/{notebook.stem}.html")
+        if soup is None:
+            continue
+        buttons = soup.select(".article-header-buttons a")
+        links = {link.get("title", link.text.strip()): link["href"] for link in buttons}
+        assert links["Modifier cette page"].startswith(f"{url}/edit/main/book/{notebook.stem}.md")
+        assert links["Signaler une erreur"].startswith(f"{url}/issues/new")
+        download = links["Télécharger le carnet de ce chapitre"]
+        assert (site / "book" / download).resolve().is_file()
+        note = soup.select_one("h1 + .lecture").text
+        assert re.fullmatch(r"Temps de lecture\u00a0: \d+\u00a0min environ", note)
+        assert soup.select(".prev-next-area a")
+        assert soup.select("h2 a.headerlink")
+        assert soup.select("figure a.headerlink")
+        assert soup.select(".cell_input")
+
+
+def test_the_changelog_is_linked(book_pages, addresses):
+    for soup in book_pages.values():
+        assert soup.select(f'.bd-footer-content a[href="{addresses[0]}/blob/main/CHANGELOG.md"]')
+
+
+def test_the_plan_and_the_error_page(site, book_pages, addresses):
+    _, home = addresses
+    tree = ElementTree.parse(site / "sitemap.xml")
+    found = {element.text for element in tree.iter() if element.tag.endswith("loc")}
+    assert found == {home + name for name in book_pages}
+    error = BeautifulSoup((site / "404.html").read_text(encoding="utf-8"), "html.parser")
+    assert error.html["lang"] == "fr"
+    assert error.select_one(f'a[href="{home}"]')
+    assert not error.select("script, link, img")  # elle est servie à n'importe quelle profondeur
+
+
+def test_no_page_asks_anything_outside(site):
+    for page in site.rglob("*.html"):
+        soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+        loading = "script[src], img[src], iframe, source, link[rel~=stylesheet], link[rel~=preload]"
+        for tag in soup.select(loading):
+            address = tag.get("src") or tag.get("href") or ""
+            assert not re.match(r"(https?:)?//", address), (page, address)
+    for style in site.glob("_static/**/*.css"):
+        assert not re.search(r"url\(['\"]?(https?:)?//", style.read_text(encoding="utf-8")), style
+
+
+def test_every_icon_is_in_the_fonts(site, book_pages, root):
+    css = (site / "_static/styles/pydata-sphinx-theme.css").read_text(encoding="utf-8")
+    kept = (root / "book/assets/vendor/fontawesome/PROVENANCE.txt").read_text(encoding="utf-8")
+    wanted = {
+        name
+        for soup in book_pages.values()
+        for icon in soup.select("i[class*=fa-], span[class*=fa-]")
+        for name in icon["class"]
+        if name.startswith("fa-")
+    }
+    codes = {
+        name: found[1]
+        for name in wanted
+        if (found := re.search(rf"\.{name}:before[^{{}}]*\{{content:\"\\(f\w+)\"", css))
+    }
+    assert len(codes) >= 10
+    assert not {name for name, code in codes.items() if code not in kept}
+
+
+def test_pages_are_light(site, book_pages):
+    """Ce qu'une page demande, compressé, hors images et hors MathJax."""
+    for name, soup in book_pages.items():
+        folder = (site / name).parent
+        tags = soup.select("script[src], link[rel~=stylesheet]")
+        asked = [(tag.get("src") or tag["href"]).partition("?")[0] for tag in tags]
+        files = [site / name, *(folder / address for address in asked if "mathjax" not in address)]
+        weight = sum(len(gzip.compress(path.read_bytes())) for path in files)
+        assert weight < 300_000, (name, weight)
+
+
+def test_the_html_is_valid(site, root, npm, require):
+    require("node")
+    program = npm("html-validate/bin/html-validate.mjs")
+    config = root / "tests/book/html-validate.json"
+    pages = [str(path) for path in sorted(site.rglob("*.html")) if "_static" not in path.parts]
+    command = [require("node"), str(program), "--config", str(config), "--formatter", "text", *pages]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+def test_every_rule_turned_off_is_explained(root):
+    rules = json.loads((root / "tests/book/html-validate.json").read_text(encoding="utf-8"))["rules"]
+    assert set(rules) == set(EXPLAINED)
+
+
+def test_dist_makes_an_archive(book, command):
+    assert "n'est pas construit" in command("dist")[1]
+    assert book.build().returncode == 0
+    code, said = command("dist")
+    assert (code, "sans le PDF" in said) == (0, True)
+    (book.root / "_build/latex").mkdir()
+    (book.root / "_build/latex/livre.pdf").write_bytes(b"%PDF")
+    assert "avec le PDF" in command("dist")[1]
+    names = ZipFile(book.root / "dist/vaebook.zip").namelist()
+    assert {"vaebook/index.html", "vaebook/vaebook.pdf", "vaebook/_static/mathjax/core.js"} <= set(names)
+    assert [path.name for path in (book.root / "dist").iterdir()] == ["vaebook.zip"]
