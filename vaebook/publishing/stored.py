@@ -25,7 +25,7 @@ from vaebook.publishing.freshness import cell_digest, fingerprint, sha256
 # La prose qui précède chaque cellule de code, puis celle qui suit la dernière : des cellules de Markdown.
 Prose = list[list[str]]
 
-MAX_BYTES = 2_000_000
+MAX_BYTES = 2_500_000
 _METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python", "file_extension": ".py", "pygments_lexer": "ipython3"},
