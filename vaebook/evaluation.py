@@ -327,7 +327,8 @@ def aggregate_posterior(
 class InferenceGaps(NamedTuple):
     """log p(x) − ELBO et ses deux causes, en nats par image.
 
-    log p(x) y est remplacé par sa borne pondérée par importance : l'écart d'approximation est minoré.
+    log p(x) y est remplacé par sa borne pondérée par importance : l'écart d'approximation
+    est minoré si q* est atteinte.
     """
 
     log_likelihood: Estimate
