@@ -24,8 +24,8 @@ from torch.distributions import (
 from vaebook.networks import diagonal_gaussian
 from vaebook.sampled import climb, sampled_elbo
 
-_LOG_SCALE_BOUND = 2.0
-_EDGE, _SIDE = 6.0, 601  # la grille de quadrature : [−6, 6]², pas 0,02
+_LOG_SCALE_BOUND = 1.0
+_EDGE, _SIDE = 6.0, 401  # la grille de quadrature : [−6, 6]², pas 0,03
 
 
 class AffineCoupling(Transform):

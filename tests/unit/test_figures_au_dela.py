@@ -43,13 +43,6 @@ def test_the_part_of_the_top_is_inside_the_total():
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["un", "deux"]
 
 
-def test_codes_are_shown_from_the_most_used():
-    plots.code_use(torch.tensor([0.1, 0.6, 0.3]))
-    [ax] = plt.gcf().axes
-    assert [bar.get_height() for bar in ax.patches] == pytest.approx([0.6, 0.3, 0.1])
-    assert ax.lines[0].get_ydata()[0] == pytest.approx(1 / 3)
-
-
 def test_each_density_has_its_panel_and_the_same_outline():
     z = grid(3.0, 31)
     exact = torch.exp(-z.square().sum(-1))

@@ -89,21 +89,6 @@ def level_rates(total: Mapping[str, Tensor], top: Mapping[str, Tensor]) -> None:
 
 
 @_styled
-def code_use(frequency: Tensor) -> None:
-    """Montre la fréquence de chaque vecteur du tableau, du plus employé au moins employé.
-
-    Paramètres :
-        frequency : (K,), de somme 1.
-    """
-    (ax,) = _axes(figsize=(7.0, 2.9))
-    ordered = _cpu(frequency).sort(descending=True).values
-    ax.bar(range(len(ordered)), ordered.numpy(), color=VIOLET, width=0.8)
-    ax.axhline(1 / len(ordered), color=GREY, linestyle="--", linewidth=1.4)
-    ax.text(len(ordered) - 1, 1 / len(ordered), "emploi uniforme", ha="right", va="bottom", fontsize=12)
-    ax.set(xlabel="vecteur du tableau, par emploi décroissant", ylabel="fréquence")
-
-
-@_styled
 def densities(z: Tensor, exact: Tensor, fits: Mapping[str, Tensor]) -> None:
     """Compare, côte à côte, la densité exacte p(z|x) et des approximations, sur la même échelle.
 
