@@ -145,14 +145,7 @@ def _rank(columns: Sequence[tuple[str, str, str]], name: str) -> int:
 
 
 @_styled
-def by_count(
-    curves: Mapping[str, Curve],
-    *,
-    ylabel: str,
-    limit: Curve | None = None,
-    note: str = "",
-    log: bool = False,
-) -> None:
+def by_count(curves: Mapping[str, Curve], *, ylabel: str, limit: Curve | None = None, note: str = "") -> None:
     """Trace des mesures selon le nombre N d’images, avec leur intervalle.
 
     Paramètres :
@@ -160,7 +153,6 @@ def by_count(
         ylabel : ce qui est mesuré, avec l’unité.
         limit : une courbe de référence, en tirets.
         note : la légende de la référence.
-        log : l’ordonnée est logarithmique.
     """
     (ax,) = _axes(figsize=(7.0, 4.0))
     if limit is not None:
@@ -178,8 +170,6 @@ def by_count(
             label=label,
         )
     _log_axis(ax, next(iter(curves.values())).counts)
-    if log:
-        ax.set_yscale("log")
     ax.set(xlabel="nombre d’images $N$", ylabel=ylabel)
     ax.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
