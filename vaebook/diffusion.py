@@ -57,7 +57,7 @@ class Diffusion(nn.Module):
         angles = torch.arange(levels + 1).unsqueeze(1) / levels * math.pi * 2 ** torch.arange(4.0)
         self.register_buffer("clock", torch.cat([angles.sin(), angles.cos()], 1).to(mean.dtype))
         self.inputs = nn.Linear(dim + self.clock.shape[1], hidden)
-        self.body = nn.Sequential(nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, dim))
+        self.body = nn.Sequential(nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, dim))
 
     @classmethod
     def fit(

@@ -69,7 +69,7 @@ class AffineCoupling(Transform):
         return self._join(kept, (other - shift) * (-log_scale).exp())
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        """log |det J| en x (..., d) : la somme des log-échelles, (...)."""
+        """log |det J| en x (..., d) : la somme des log-échelles, (...), en nats."""
         return self._parts(x)[2].sum(-1)
 
 

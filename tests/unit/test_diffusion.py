@@ -85,10 +85,10 @@ def test_it_finds_two_modes():
     torch.manual_seed(0)
     side = torch.randint(2, (4000, 1)) * 2 - 1
     z = torch.cat([3.0 * side + 0.3 * torch.randn(4000, 1), torch.randn(4000, 1)], 1) + 5
-    model = Diffusion.fit(z, levels=30, hidden=64, steps=1000, lr=5e-3)
+    model = Diffusion.fit(z, levels=30, hidden=64, steps=400, lr=5e-3)
     drawn = model.sample(2000) - 5
     away = (drawn[:, 0].abs() - 3).abs() < 1.2  # la gaussienne de même variance n'y met que la moitié
-    assert float(away.float().mean()) > 0.75
+    assert float(away.float().mean()) > 0.9
     assert float((drawn[:, 0] > 0).float().mean()) == pytest.approx(0.5, abs=0.1)
     assert float(drawn[:, 1].std()) == pytest.approx(1, abs=0.2)
 
