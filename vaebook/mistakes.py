@@ -630,6 +630,7 @@ def show_table() -> None:
         lines.append(
             "".join(f"<td>{escape(cell)}</td>" for cell in cells[:-1]) + f"<td>{', '.join(links)}</td>"
         )
-    body = "\n".join(f"<tr>{line}</tr>" for line in lines)
-    table = f'<div style="overflow-x: auto"><table class="table">\n{body}\n</table></div>'
+    head, *body = (f"<tr>{line}</tr>" for line in lines)
+    rows_of_body = "\n".join(body)
+    table = f'<table class="table"><thead>{head}</thead><tbody>\n{rows_of_body}\n</tbody></table>'
     display({"text/html": table, "text/plain": plain}, raw=True)

@@ -19,7 +19,7 @@ from vaebook.publishing.chapters import Book
 
 # Ce que Sphinx, ses extensions et LaTeX écriraient en anglais, et des objets que rien n'affiche.
 ENGLISH = re.compile(
-    r"\b(Proof|Theorem|Definition|Lemma|Listing|Solution to|Chapter|Contents|Bibliography|Appendix|Note:|"
+    r"\b(Proof|Theorem|Definition|Lemma|Listing|Solution to|Chapter \d|Contents|Bibliography|Appendix|Note:|"
     r"continue[sd] (on|from)|PhD thesis|Proceedings of the .* editors?|Hide|Show code)\b"
 )
 REPR = re.compile(r"<Figure size|<IPython|<vaebook\.|object at 0x|\{(ref|eq|numref|glue:text|cite)\}`")
