@@ -39,3 +39,5 @@ const typeset = async () => {
 window.composed = new Promise((done) => addEventListener("load", () => typeset().then(reachable).then(done)));
 addEventListener("resize", reachable);
 addEventListener("toggle", reachable, true);
+// Un bloc replié par la classe « toggle » s'ouvre sans cet événement.
+addEventListener("click", (event) => event.target.closest?.(".toggle-button, .toggle") && setTimeout(reachable));

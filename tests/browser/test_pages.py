@@ -29,7 +29,7 @@ WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 COLOURS = ["color-contrast", "link-in-text-block"]  # tout ce qui dépend du thème
 AXE = """async runOnly => {
   const exclude = [['mjx-assistive-mml'], ['mjx-math']];
-  const {violations} = await axe.run({exclude}, {runOnly, resultTypes: ['violations']});
+  const {violations} = await axe.run({exclude}, {runOnly, resultTypes: ['violations'], preload: false});
   const shown = nodes => nodes.slice(0, 3).map(node => node.html.slice(0, 160)).join(' | ');
   return violations.map(found => `${found.id} : ${shown(found.nodes)}`);
 }"""
