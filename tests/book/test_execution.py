@@ -85,7 +85,7 @@ def test_an_unknown_chapter_is_refused(command):
         ("import os; os._exit(1)", {}, "mort du noyau"),
         ("print('/home/quelqu-un/x')", {}, "« /home/quelqu-un »"),
         ("import socket; print(socket.gethostname())", {}, socket.gethostname()),
-        ("print('x' * 2_000_000)", {}, "1500000"),
+        ("print('x' * 3_000_000)", {}, str(stored.MAX_BYTES)),
     ],
 )
 def test_a_failure_leaves_the_stored_notebook_whole(book, cell, options, said):

@@ -111,7 +111,7 @@ def test_missing_results_and_orphans_are_reported(trial, command):
         ("[1, 2]}", "[{1}]}", "le script a échoué"),
         ("[1, 2]}", "[float('nan')]}", "le script a échoué"),
         ("[1, 2]}", "['/home/quelqu-un/x']}", "«\u00a0/home/quelqu-un\u00a0»"),
-        ("[1, 2]}", "list(range(300_000))}", "1500000"),
+        ("[1, 2]}", "list(range(300_000))}", str(stored.MAX_BYTES)),
     ],
 )
 def test_a_failure_leaves_the_results_whole(done, command, old, new, said):

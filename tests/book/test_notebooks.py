@@ -107,16 +107,16 @@ def test_cells_keep_their_order_and_start_at_titles(cells):
     "wanted",
     [
         # Les encadrés.
-        "> **Objectifs**\n>\n> - Lire $\\boldsymbol{x}$ ; écrire *$\\mathbb{E}_{\\boldsymbol{z}}$*.",
+        "> **Objectifs**\n>\n> - Lire $\\boldsymbol{x}$ ; écrire *$\\mathbb{E}_{\\boldsymbol{z}}$*.",
         "> **Théorème 1.1 (Divergence $D_{\\mathrm{KL}}$)**\n>\n> Pour toute loi $q$,\n>\n"
         "> $$ D_{\\mathrm{KL}}(q \\Vert p) \\geq 0. \\tag{1.3} $$\n>\n> - un cas,\n> - l’autre.",
         "> *Démonstration.* Par l’inégalité de Jensen.\n>\n> ∎",
         "> **Définition 1.1**\n>\n> Un mot **défini**.",
-        "> **Algorithme 1.1 (Montée)**\n>\n> 1. Tirer $\\boldsymbol{z}$.\n>\n> 2. Monter :\n>\n>    - d",
+        "> **Algorithme 1.1 (Montée)**\n>\n> 1. Tirer $\\boldsymbol{z}$.\n>\n> 2. Monter :\n>\n>    - d",
         "> **Astuce**\n>\n> Une astuce.",
         "<details><summary><b>À déplier</b></summary>\n\nCaché.\n\n</details>",
         "> **Exercice 1.1 (Titre de $\\boldsymbol{z}$)**\n>\n> Calculez.",
-        "<details><summary><b>Solution</b></summary>\n\nVoici :\n\n"
+        "<details><summary><b>Solution</b></summary>\n\nVoici :\n\n"
         '```python\nx = f"{1}`"\n# un commentaire\n```\n\n</details>',
         "<details><summary><b>a. Zéro, $D_{\\mathrm{KL}} = 0$ &amp; rien d’autre</b></summary>\n\nOui.",
         # Les formules.
