@@ -18,9 +18,9 @@ pytestmark = pytest.mark.slow
 
 # Ce que html-validate reproche au thème et que l'on garde : les seules règles qu'éteint html-validate.json.
 EXPLAINED = {
-    "attribute-boolean-style": "Sphinx écrit defer=\"defer\", qui est permis",
+    "attribute-boolean-style": 'Sphinx écrit defer="defer", qui est permis',
     "long-title": "le titre du chapitre et celui du livre, séparés, valent mieux qu'un titre tronqué",
-    "no-redundant-role": "la recherche de Sphinx cherche role=\"main\"",
+    "no-redundant-role": 'la recherche de Sphinx cherche role="main"',
     "no-trailing-whitespace": "mise en page du fichier, invisible",
     "prefer-native-element": "le thème sélectionne ces div par leur nom d'élément",
     "void-style": "Sphinx ferme les éléments vides, ce qui est permis",
