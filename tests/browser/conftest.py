@@ -7,14 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-ARGUMENTS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--no-first-run",
-)
+from walk import ARGUMENTS
 
 
 @pytest.fixture(scope="session")

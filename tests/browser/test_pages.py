@@ -8,12 +8,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from walk import READY, SAID, pages, served
+from visit import TIMEOUT, visit_all
+from walk import READY, pages, served
 
 pytestmark = pytest.mark.slow
 
-# Large, pour une machine occupée : rien ici ne mesure un temps.
-TIMEOUT = 120_000
 # Ce qui n'est pas du français et reste : des noms, des sigles, des touches, des formats.
 ALLOWED = {"BY", "CC", "Colab", "Binder", "Ctrl", "GitHub", "ipynb", "MNIST", "PDF", "vaebook", "VAE"}
 # Ce que les greffons de Sphinx écrivent en anglais dans un article.
@@ -22,78 +21,15 @@ ENGLISH = re.compile(
     r"Click|Show|Hide|Copy|Copied|Toggle|Permalink|Link to|Search|Next|Previous|Warning|Hint|See also|"
     r"Contents|Bibliography|Edit|Open|Close|Download|cell|source code|output|input|the|this|and|with)\b"
 )
-# Quoi que l'on ouvre : blocs repliés, solutions, cellules masquées.
-OPEN = "open => document.querySelectorAll('article details').forEach(box => { box.open = open; })"
-UNFOLD = "document.querySelectorAll('article .toggle-button').forEach(button => button.click())"
-WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-COLOURS = ["color-contrast", "link-in-text-block"]  # tout ce qui dépend du thème
-AXE = """async runOnly => {
-  const exclude = [['mjx-assistive-mml'], ['mjx-math']];
-  const {violations} = await axe.run({exclude}, {runOnly, resultTypes: ['violations'], preload: false});
-  const shown = nodes => nodes.slice(0, 3).map(node => node.html.slice(0, 160)).join(' | ');
-  return violations.map(found => `${found.id} : ${shown(found.nodes)}`);
-}"""
-OVERFLOW = """() => {
-  const width = document.documentElement.clientWidth;
-  if (document.documentElement.scrollWidth <= width) return [];
-  const wide = [...document.querySelectorAll('article *')].filter(element => {
-    const box = element.getBoundingClientRect();
-    return box.width && box.right > width + 1;
-  });
-  return wide.slice(-5).map(element => element.outerHTML.slice(0, 120));
-}"""
-SLABS = """() => [...document.querySelectorAll('article *')].filter(element => {
-  const colour = getComputedStyle(element).backgroundColor;
-  const [red, green, blue, opacity = 1] = (colour.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number);
-  const box = element.getBoundingClientRect();
-  return opacity > 0.5 && Math.min(red, green, blue) > 215 && box.width > 40 && box.height > 20;
-}).map(element => element.outerHTML.slice(0, 120))"""
 
 
 @pytest.fixture(scope="module")
-def walked(chromium, site: Path, axe: str):
+def walked(require, site: Path, axe: str):
     """Une seule visite de chaque page, depuis le disque : tout ce qu'on y a vu, pour tous les essais."""
-    found = {}
-    for path in pages(site):
-        if path.name == "index.html" and path.parent == site:
-            continue  # la redirection
-        name = path.relative_to(site).as_posix()
-        context = chromium.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
-        context.set_default_timeout(TIMEOUT)
-        page = context.new_page()
-        seen = found[name] = {"requests": [], "failures": [], "errors": [], "axe": {}}
-        page.on("request", lambda request, seen=seen: seen["requests"].append(request.url))
-        page.on("requestfailed", lambda request, seen=seen: seen["failures"].append(request.url))
-        page.on("pageerror", lambda error, seen=seen: seen["errors"].append(str(error)))
-        page.on(
-            "console",
-            lambda said, seen=seen: seen["errors"].append(said.text) if said.type == "error" else None,
-        )
-        page.goto(path.as_uri())
-        page.evaluate(READY)
-        seen["said"] = page.evaluate(SAID)
-        seen["mathjax_errors"] = page.locator("mjx-merror").count()
-        page.evaluate(axe)
-        seen["axe"]["light, 1280, fermé"] = page.evaluate(AXE, WCAG)
-        page.evaluate(OPEN, True)
-        page.evaluate(UNFOLD)
-        for theme, width, rules in (
-            ("light", 1280, WCAG),
-            ("dark", 1280, COLOURS),
-            ("light", 375, WCAG),
-            ("dark", 375, COLOURS),
-        ):
-            page.set_viewport_size({"width": width, "height": 900})
-            page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
-            page.wait_for_timeout(350)  # les transitions de couleur
-            seen["axe"][f"{theme}, {width}, ouvert"] = page.evaluate(AXE, rules)
-            if (theme, width) == ("dark", 1280):
-                seen["slabs"] = page.evaluate(SLABS)
-        page.set_viewport_size({"width": 320, "height": 900})
-        page.wait_for_timeout(100)
-        seen["overflow"] = page.evaluate(OVERFLOW)
-        context.close()
-    return found
+    pytest.importorskip("playwright.sync_api", reason="playwright n’est pas installé")
+    found = [page for page in pages(site) if page != site / "index.html"]  # la redirection
+    names = [page.relative_to(site).as_posix() for page in found]
+    return dict(zip(names, visit_all(found, require("chromium"), axe), strict=True))
 
 
 def each(walked, key):
