@@ -28,6 +28,7 @@ from vaebook import quick
 from vaebook.publishing import stored
 from vaebook.publishing.chapters import Book, Chapter, PublishingError, code_cells
 from vaebook.publishing.freshness import fingerprint
+from vaebook.publishing.images import compress
 
 # Exécuté à la fin par le processus qui a calculé : ce que lui seul sait.
 PROVENANCE = """
@@ -144,7 +145,8 @@ def run(book: Book, chapter: Chapter, *, timeout: int | None = None, device: str
 def clean(outputs: list[NotebookNode], book: Book, where: str) -> list[NotebookNode]:
     """Ne garde des sorties que ce qui peut être publié : ni chemin absolu, ni nom de machine.
 
-    Ce qui est écrit sur la sortie d'erreur (avertissements) est montré à l'auteur et n'est pas rangé.
+    Ce qui est écrit sur la sortie d'erreur (avertissements) est montré à l'auteur et n'est pas rangé. Les
+    figures sont allégées.
 
     Lève :
         PublishingError : si un chemin absolu ou le nom de la machine reste dans une sortie.
@@ -159,6 +161,8 @@ def clean(outputs: list[NotebookNode], book: Book, where: str) -> list[NotebookN
         output.pop("transient", None)
         _map_text(output, lambda text: _without_paths(text, book))
         _map_text(output, lambda text: refuse_private(text, where))
+        if "image/png" in output.get("data", {}):
+            output.data["image/png"] = compress(output.data["image/png"])
         if kept and output.output_type == kept[-1].output_type == "stream":
             kept[-1].text += output.text
         else:
