@@ -21,8 +21,9 @@ book: .venv/book.stamp
 pdf: .venv/book.stamp
 	$(BIN)/python -m vaebook.publishing.pdf
 
-# Le livre à lire hors ligne : le site, et le PDF s'il est construit.
+# Le livre à lire hors ligne : le site et, sur une machine qui a TeX, le PDF.
 dist: book
+	@if command -v xelatex >/dev/null; then $(MAKE) --no-print-directory pdf; fi
 	$(BIN)/python -m vaebook.publishing dist
 
 test: .venv/test.stamp

@@ -92,7 +92,7 @@ def _dist(book: Book) -> int:
     site = book.root / "_build" / "html"
     if not (site / "index.html").is_file():
         raise PublishingError("Le site n'est pas construit. Lancez : make book")
-    pdf = sorted((book.root / "_build" / "latex").glob("*.pdf"))
+    pdf = book.root / "_build" / "pdf" / "vaebook.pdf"
     archive = book.root / "dist" / "vaebook.zip"
     archive.parent.mkdir(exist_ok=True)
     with TemporaryDirectory(dir=archive.parent) as folder:
@@ -100,11 +100,11 @@ def _dist(book: Book) -> int:
         with ZipFile(beside, "w", ZIP_DEFLATED) as file:
             for path in sorted(path for path in site.rglob("*") if path.is_file()):
                 file.write(path, Path("vaebook", path.relative_to(site)))
-            for path in pdf:
-                file.write(path, Path("vaebook", "vaebook.pdf"))
+            if pdf.is_file():
+                file.write(pdf, Path("vaebook", pdf.name))
         beside.replace(archive)
     size = f"{archive.stat().st_size / 1e6:.1f} Mo".replace(".", ",")
-    print(f"{archive.relative_to(book.root)} ({size}), {'avec' if pdf else 'sans'} le PDF.")
+    print(f"{archive.relative_to(book.root)} ({size}), {'avec' if pdf.is_file() else 'sans'} le PDF.")
     return 0
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes  # type: ignore[import-untyped]
 from sphinx.application import Sphinx
 from sphinx.jinja2glue import BuiltinTemplateLoader
+from sphinx.util.images import get_image_size
 
 from vaebook.publishing import french
 from vaebook.publishing.repository import Repository
@@ -30,6 +32,7 @@ _USELESS = re.compile(
 _SEARCH = re.compile(r'<script src="[^"]*(?:searchtools|language_data|searchindex)\.js"></script>')
 _BUTTON = re.compile(r"<button\b([^>]*)>")
 _TEXT = re.compile(r">([^<>]*[;:!?«»][^<>]*)<")
+_FIGURE = re.compile(r'(?P<tag><img [^>]*?src="[^"]*_images/(?P<name>[^"/]+)"[^>]*?)\s*/?>')
 _WORDS_PER_MINUTE = 180
 
 
@@ -105,6 +108,29 @@ def describe(app: Sphinx, pagename: str, template: str, context: dict[str, Any],
     if any(button.get("label") == "launch-buttons" for button in context["header_buttons"]):
         note = french.spaced(f"Temps de lecture : {reading_time(doctree)}{french.NBSP}min environ")
         context["body"] = context["body"].replace("</h1>", f'</h1>\n<p class="lecture">{note}</p>', 1)
+    context["body"] = sized_images(context.get("body", ""), app.builder.images, Path(app.srcdir))
+
+
+def sized_images(body: str, images: Mapping[str, str], folder: Path) -> str:
+    """Donne leur taille aux figures, pour que le texte ne bouge pas, et charge plus tard celles du bas.
+
+    Paramètres :
+        body : le HTML d'un article.
+        images : fichier, depuis `folder` → nom dans le site.
+    """
+    sources = {name: folder / path for path, name in images.items()}
+    seen = 0
+
+    def size(found: re.Match[str]) -> str:
+        nonlocal seen
+        source = sources.get(html.unescape(found["name"]))
+        if source is None or (known := get_image_size(str(source))) is None:
+            return found[0]
+        seen += 1
+        later = ' loading="lazy" decoding="async"' if seen > 1 else ""
+        return f'{found["tag"]} width="{known[0]}" height="{known[1]}"{later} />'
+
+    return _FIGURE.sub(size, body)
 
 
 def reading_time(document: nodes.document) -> int:
