@@ -30,6 +30,8 @@ STYLE = Path(__file__).with_name("livre.sty")
 # Ce que LaTeX compte lui-même, et le nom de son compteur.
 _COUNTERS = {"figure": "figure", "table": "table", "code-block": "literalblock"}
 _INNER = re.compile(r"(?<=«)[ \u00a0\u202f]|[ \u00a0\u202f](?=»)")
+# Au-delà de ce nombre de lignes, un tableau se coupe d'une page à l'autre.
+_LONG = 15
 _VERBATIM = (nodes.literal, nodes.literal_block, nodes.math, nodes.math_block, nodes.raw)
 _FONTS = r"""
 \usepackage{unicode-math}
@@ -119,6 +121,9 @@ class Assemble(SphinxPostTransform):
             # babel met lui-même l'espace des guillemets : celle de l'auteur serait de trop.
             if _INNER.search(text) and not isinstance(text.parent, _VERBATIM):
                 text.parent.replace(text, nodes.Text(_INNER.sub("", text)))
+        for table in self.document.findall(nodes.table):
+            if len(list(table.findall(nodes.row))) > _LONG:
+                _break_across_pages(table)
         self._place_bibliography(pages)
         self._split_parts(self.document.next_node(nodes.section))
         for name, page in pages.items():
@@ -180,6 +185,15 @@ class Assemble(SphinxPostTransform):
         book = Book(Path(self.app.srcdir))
         if source := book.chapter(name):
             chapter += stamp(stored.load(source).metadata.vaebook)
+
+
+def _break_across_pages(table: nodes.table) -> None:
+    """Laisse un long tableau se couper ; chaque colonne est aussi large que le demande son contenu."""
+    table["classes"] += ["longtable", "colwidths-given"]
+    columns = zip(*(row.children for row in table.findall(nodes.row)), strict=True)
+    for column, cells in zip(table.findall(nodes.colspec), columns, strict=True):
+        lengths = [len(cell.astext()) for cell in cells]
+        column["colwidth"] = max(max(lengths) // 4, sum(lengths) // len(lengths), 12)
 
 
 def _as_list(table: nodes.table) -> nodes.bullet_list:
