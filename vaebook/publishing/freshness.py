@@ -15,6 +15,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +81,14 @@ def dependencies(
         script : l'empreinte de son fichier, s'il en a un, parmi celles des modules.
     """
     package = Package(book.package)
-    modules = package.closure(trees)
-    files = {path for name in modules for path in package.resources(package.parse(name))}
-    named = {value for tree in trees for value in _strings(tree)}
+    written = [read(tree) for tree in trees]
+    modules = package.closure(written)
+    files = {path for module in modules.values() for path in package.resources(module)}
+    named = frozenset().union(*(source.strings for source in written))
     results = [path for path in sorted(book.results.glob("*.json")) if path.name in named]
     return Fingerprint(
         cells=cells or [],
-        modules=(script or {})
-        | {name: sha256("".join(serialise(package.parse(name)))) for name in sorted(modules)},
+        modules=(script or {}) | {name: modules[name].digest for name in sorted(modules)},
         resources={path: sha256((book.package / path).read_bytes()) for path in sorted(files)}
         | {f"{path.parent.name}/{path.name}": results_digest(path) for path in results},
     )
@@ -113,76 +114,111 @@ def sha256(content: str | bytes) -> str:
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()[:16]
 
 
+@dataclass(frozen=True)
+class Source:
+    """Ce qu'il faut savoir d'un programme.
+
+    Attributs :
+        digest : l'empreinte de son code.
+        imports : les noms complets de ce qu'il importe, modules ou non, même au fond d'une fonction.
+        strings : les chaînes qu'il écrit.
+    """
+
+    digest: str
+    imports: tuple[str, ...]
+    strings: frozenset[str]
+
+
+def read(tree: ast.Module, home: tuple[str, ...] = ()) -> Source:
+    """Lit un programme.
+
+    Paramètres :
+        home : les noms du paquet où il est, d'où partent ses imports relatifs.
+    """
+    imports: dict[str, None] = {}
+    strings = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imports |= dict.fromkeys(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = home[: len(home) - node.level + 1] if node.level else ()
+            base = ".".join([*parents, *filter(None, [node.module])])
+            # Dans `from a import b`, b est un module ou non : on essaie.
+            imports |= dict.fromkeys([base, *(f"{base}.{alias.name}" for alias in node.names)])
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            strings.add(node.value)
+    return Source(sha256("".join(serialise(tree))), tuple(imports), frozenset(strings))
+
+
+@lru_cache(maxsize=512)
+def _read_module(text: str, home: tuple[str, ...]) -> Source:
+    """Un module se lit une fois pour tous les chapitres : c'est le plus long de la construction."""
+    return read(ast.parse(text), home)
+
+
 class Package:
     """Les modules et les fichiers d'un paquet, lus sans l'importer."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._trees: dict[str, ast.Module] = {}
+        self._paths: dict[str, Path | None] = {}
         self._files = [
             path.relative_to(folder).as_posix()
             for path in folder.rglob("*")
             if path.is_file() and path.suffix not in {".py", ".pyc"} and not self._is_author_side(path)
         ]
 
-    def closure(self, trees: Iterable[ast.AST]) -> set[str]:
-        """Les modules du paquet qu'importent ces arbres, directement ou non, même au fond d'une fonction."""
-        found: set[str] = set()
-        pending = [name for tree in trees for name in self._imports(tree, "")]
+    def closure(self, programs: Iterable[Source]) -> dict[str, Source]:
+        """Les modules du paquet qu'importent ces programmes, directement ou non.
+
+        Lève :
+            PublishingError : si l'un d'eux n'est pas du Python valide.
+        """
+        found: dict[str, Source] = {}
+        pending = [name for program in programs for name in self._modules(program)]
         while pending:
             name = pending.pop()
             if name not in found:
-                found.add(name)
-                pending += self._imports(self.parse(name), name)
+                found[name] = self._read(name)
+                pending += self._modules(found[name])
         return found
 
-    def parse(self, module: str) -> ast.Module:
-        """L'arbre syntaxique d'un module du paquet."""
-        if module not in self._trees:
-            path = self._path(module)
-            assert path is not None
-            try:
-                self._trees[module] = ast.parse(path.read_text(encoding="utf-8"))
-            except (SyntaxError, UnicodeDecodeError) as error:
-                raise PublishingError(f"{path} n'est pas du Python valide : {error}") from error
-        return self._trees[module]
-
-    def resources(self, tree: ast.Module) -> Iterator[str]:
+    def resources(self, module: Source) -> Iterator[str]:
         """Les fichiers du paquet dont ce module nomme la fin du chemin dans une chaîne."""
-        names = tuple(f"/{value}" for value in _strings(tree) if value)
+        names = tuple(f"/{value}" for value in module.strings if value)
         return (file for file in self._files if f"/{file}".endswith(names))
+
+    def _read(self, name: str) -> Source:
+        path = self._path(name)
+        assert path is not None
+        parts = tuple(name.split("."))
+        try:
+            return _read_module(
+                path.read_text(encoding="utf-8"), parts if path.name == "__init__.py" else parts[:-1]
+            )
+        except (SyntaxError, UnicodeDecodeError) as error:
+            raise PublishingError(f"{path} n'est pas du Python valide : {error}") from error
+
+    def _modules(self, program: Source) -> Iterator[str]:
+        for name in program.imports:
+            parts = name.split(".")
+            # Importer a.b.c exécute aussi a et a.b.
+            for end in range(1, len(parts) + 1):
+                if self._path(module := ".".join(parts[:end])):
+                    yield module
 
     def _is_author_side(self, path: Path) -> bool:
         return path.is_relative_to(self.folder / "publishing")
 
     def _path(self, module: str) -> Path | None:
         """Le fichier d'un module du paquet ; rien s'il n'existe pas, ou s'il est du côté de l'auteur."""
-        top, *rest = module.split(".")
-        base = self.folder.joinpath(*rest)
-        if top != self.folder.name or self._is_author_side(base):
-            return None
-        candidates = [base / "__init__.py", *([base.with_suffix(".py")] if rest else [])]
-        return next((path for path in candidates if path.is_file()), None)
-
-    def _imports(self, tree: ast.AST, importer: str) -> Iterator[str]:
-        path = self._path(importer) if importer else None
-        home = importer.split(".")[: None if path and path.name == "__init__.py" else -1]
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                parents = home[: len(home) - node.level + 1] if node.level else []
-                base = ".".join([*parents, *filter(None, [node.module])])
-                # Dans `from a import b`, b est un module ou non : on essaie.
-                names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-            else:
-                continue
-            for name in names:
-                parts = name.split(".")
-                # Importer a.b.c exécute aussi a et a.b.
-                for end in range(1, len(parts) + 1):
-                    if self._path(module := ".".join(parts[:end])):
-                        yield module
+        if module not in self._paths:
+            top, *rest = module.split(".")
+            base = self.folder.joinpath(*rest)
+            candidates = [base / "__init__.py", *([base.with_suffix(".py")] if rest else [])]
+            inside = top == self.folder.name and not self._is_author_side(base)
+            self._paths[module] = next((path for path in candidates if inside and path.is_file()), None)
+        return self._paths[module]
 
 
 def serialise(node: Any) -> Iterator[str]:
@@ -206,12 +242,6 @@ def serialise(node: Any) -> Iterator[str]:
         yield "]"
     else:
         yield f"{node!a},"  # `repr` suit la version d'Unicode de l'interpréteur
-
-
-def _strings(tree: ast.Module) -> Iterator[str]:
-    """Les chaînes qu'écrit un programme."""
-    values = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
-    return (value for value in values if isinstance(value, str))
 
 
 def _is_bare_string(node: Any) -> bool:
