@@ -1,4 +1,4 @@
-"""Une boucle d'entraînement pour tous les modèles : `fit`.
+"""Une boucle d'entraînement pour tous les modèles : `fit`, et `fit_many` pour plusieurs à la fois.
 
 Les images restent en mémoire sur l'appareil, chaque époque les parcourt dans un ordre tiré au hasard, et rien
 n'y attend l'appareil. Le hasard d'une époque ne dépend que de la graine et de son numéro : reprendre un
@@ -7,7 +7,7 @@ entraînement interrompu redonne les mêmes nombres.
 
 import math
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,10 +18,14 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from vaebook import checkpoints, quick
+from vaebook import checkpoints, objectives, quick
+from vaebook._graphs import CapturedStep
+from vaebook._parallel import team
+from vaebook._stacked import Stack
 from vaebook.models import ConditionalVAE
 from vaebook.objectives import Terms, elbo
 
+# Le poids β de la KL en fonction du pas.
 Schedule = Callable[[int], float]
 
 
@@ -83,8 +87,12 @@ def fit(
     patience: int | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
+    graph: bool | None = None,
 ) -> History:
     """Entraîne un modèle par Adam, en montant un objectif.
+
+    Lancé par ``torchrun``, l'entraînement est partagé : chaque processus fait sa part de chaque lot, les
+    gradients sont moyennés, et tous renvoient le même historique.
 
     Paramètres :
         model : un modèle de ``vaebook.models`` ; il est déplacé sur l'appareil et modifié.
@@ -102,6 +110,8 @@ def fit(
         patience : arrête après ce nombre d'époques sans progrès en validation.
         checkpoint : dossier où garder « last.safetensors » et, s'il y a validation, « best.safetensors ».
         resume : repart de « last.safetensors » s'il existe.
+        graph : enregistre le pas dans un graphe CUDA. Par défaut, sur un GPU, si l'objectif est de
+            ``vaebook.objectives`` ; un autre ne doit rien faire en Python qui change d'un pas à l'autre.
 
     Renvoie :
         `History`. Si Ctrl-C interrompt, l'historique des époques achevées.
@@ -117,10 +127,9 @@ def fit(
     """
     images, labels = _check_data(model, data)
     _check_settings(epochs, batch_size, len(images), lr, seed, validation, patience, checkpoint, resume)
-    if quick.enabled() and epochs > 1:
-        quick.notice(f"une époque au lieu de {epochs}")
-        epochs = 1
-    place = pick_device(device)
+    epochs = _wanted(epochs)
+    crew = team()
+    place = crew.place(pick_device(device))
     model.to(place)
     with _own_randomness(place):
         torch.manual_seed(seed)
@@ -129,8 +138,7 @@ def fit(
     kept = order[len(held_out) :].sort().values.to(place)
     _check_batch(batch_size, len(kept))
 
-    # Adam fusionné : un seul noyau par pas, sur CPU comme sur GPU.
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=place.type in ("cpu", "cuda") or None)
+    optimizer = _adam(model.parameters(), lr, place)
     run = _Progress()
     folder = None if checkpoint is None else Path(checkpoint)
     settings: dict[str, Any] = {}
@@ -142,11 +150,18 @@ def fit(
     images, labels = images.to(place), None if labels is None else labels.to(place)
 
     def terms(chosen: Tensor, **options: Any) -> Terms:
-        target: Any = model if labels is None else model.given(labels[chosen])  # type: ignore[operator]
-        return objective(target, images[chosen], **options)
+        target: Any = model
+        if labels is not None:
+            target = target.given(labels.index_select(0, chosen))
+        return objective(target, images.index_select(0, chosen), **options)
+
+    step: Callable[..., Tensor] = partial(_one_step, optimizer, crew.share(model, terms))
+    if crew.size == 1 and (_captures(objective, place) if graph is None else graph):
+        step = CapturedStep(step)
 
     interrupted = False
-    quiet: dict[str, Any] = {} if progress else {"disable": True}  # sinon, TQDM_DISABLE décide
+    # Sinon, TQDM_DISABLE décide.
+    quiet: dict[str, Any] = {} if progress and crew.rank == 0 else {"disable": True}
     bar = tqdm(
         total=epochs * len(kept),
         initial=len(run.epochs) * len(kept),
@@ -160,26 +175,97 @@ def fit(
                 if run.exhausted(patience):
                     break
                 # L'époque a son propre hasard : rien à sauver pour la rejouer à l'identique.
-                torch.manual_seed(seed * 2**20 + epoch + 1)
-                measured = _one_epoch(model, optimizer, terms, kept, batch_size, beta, len(run.steps), bar)
-                _check_finite(measured, model, epoch)
+                torch.manual_seed(_epoch_seed(seed, epoch))
+                order = kept[torch.randperm(len(kept), device=place)]
+                crew.separate(_epoch_seed(seed, epoch))
+                model.train()
+                measured = _one_epoch(step, order, batch_size, beta, len(run.steps), bar)
+                measured = crew.mean(measured, place)
+                _check_finite(measured, model.parameters(), epoch)
                 run.steps = torch.cat([run.steps, measured])
                 run.epochs = torch.cat([run.epochs, _weighted_mean(measured, len(kept), batch_size)])
                 if len(held_out):
                     run.validation = torch.cat([run.validation, _validate(model, terms, held_out, epoch)])
                 bar.set_postfix_str(_summary(run.epochs[-1]))
-                if folder is not None:
+                if folder is not None and crew.rank == 0:
                     _save(folder, model, optimizer, run, settings)
     except KeyboardInterrupt:
         interrupted = True
         tqdm.write(f"Entraînement interrompu ; {len(run.epochs)} époques achevées sur {epochs}.")
     model.eval()
-    return History(
-        Terms(*run.epochs.unbind(1)),
-        Terms(*run.steps.unbind(1)),
-        Terms(*run.validation.unbind(1)) if len(held_out) else None,
-        interrupted,
-    )
+    return run.history(interrupted, validated=len(held_out) > 0)
+
+
+def fit_many(
+    models: Sequence[nn.Module],
+    data: Labelled | Tensor,
+    *,
+    epochs: int,
+    betas: Sequence[float | Schedule] | None = None,
+    seeds: Sequence[int] | None = None,
+    batch_size: int = 128,
+    lr: float = 1e-3,
+    device: str | torch.device = "auto",
+    progress: bool = True,
+    objective: Callable[..., Terms] = elbo,
+    together: bool | None = None,
+) -> list[History]:
+    """Entraîne plusieurs modèles, comme autant d'appels à `fit` : mêmes ordres, mêmes tirages.
+
+    Ensemble, leurs poids sont empilés et chaque opération sert tous les modèles. Un GPU, qu'un petit modèle
+    n'occupe pas, y gagne ; un processeur, déjà occupé, n'y gagne rien.
+
+    Paramètres :
+        models : K modèles, de même architecture pour être entraînés ensemble.
+        betas : le β de chacun, constant ou fonction du pas ; aucun par défaut.
+        seeds : la graine de chacun ; 0 par défaut.
+        together : ensemble, ou l'un après l'autre. Par défaut, ensemble sur un GPU seulement. Si c'est
+            impossible (étiquettes, autre hasard que les tirages de q(z|x), gradient modifié au passage,
+            architectures différentes), ils sont entraînés l'un après l'autre, et un message le dit.
+        data, epochs, batch_size, lr, device, progress, objective : ceux de `fit`.
+
+    Renvoie :
+        un `History` par modèle. Si Ctrl-C interrompt, celui des époques achevées, vide pour les modèles qui
+        n'ont pas commencé.
+
+    Lève :
+        ValueError : comme `fit`, ou s'il n'y a pas autant de β ou de graines que de modèles.
+        FloatingPointError : un objectif n'est plus un nombre fini.
+
+    Source :
+        L'empilement des poids est celui de ``torch.func.stack_module_state``.
+    """
+    count = len(models)
+    seeds = [0] * count if seeds is None else seeds
+    if not count or len(seeds) != count or (betas is not None and len(betas) != count):
+        raise ValueError(
+            f"{count} modèles, {len(seeds)} graines, {'pas de' if betas is None else len(betas)} β : "
+            "il en faut autant que de modèles, et au moins un modèle."
+        )
+    common: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "progress": progress}
+    place = pick_device(device)
+    if place.type == "cuda" if together is None else together:
+        for model, seed in zip(models, seeds, strict=True):
+            images, labels = _check_data(model, data)
+            _check_settings(epochs, batch_size, len(images), lr, seed, 0.0, None, None, False)
+            _check_batch(batch_size, len(images))
+            model.to(place).train()
+        images = images.to(place)
+        stack = _stack(models, images[:batch_size], labels, objective)
+        if stack is not None:
+            return _fit_stack(stack, images, betas, seeds, objective, **common)
+    return [
+        fit(
+            model,
+            data,
+            seed=seed,
+            beta=None if betas is None else betas[rank],
+            device=device,
+            objective=objective,
+            **common,
+        )
+        for rank, (model, seed) in enumerate(zip(models, seeds, strict=True))
+    ]
 
 
 def pick_device(device: str | torch.device = "auto") -> torch.device:
@@ -234,6 +320,35 @@ def cyclical(period: int, *, rise: float = 0.5, end: float = 1.0) -> Schedule:
     return lambda step: end * min(1.0, (step % period) / (rise * period))
 
 
+def _adam(weights: Iterable[Tensor], lr: float, place: torch.device) -> torch.optim.Adam:
+    """Adam fusionné, un seul noyau par pas ; sur un GPU, de ceux qu'un graphe sait enregistrer."""
+    fused = place.type in ("cpu", "cuda") or None
+    return torch.optim.Adam(weights, lr=lr, fused=fused, capturable=place.type == "cuda")
+
+
+def _wanted(epochs: int) -> int:
+    """Le nombre d'époques, une seule en mode rapide."""
+    if quick.enabled() and epochs > 1:
+        quick.notice(f"une époque au lieu de {epochs}")
+        return 1
+    return epochs
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    return seed * 2**20 + epoch + 1
+
+
+def _captures(objective: Any, place: torch.device) -> bool:
+    """Vrai si un pas de cet objectif, qui ne fait rien d'autre en Python, gagne à être enregistré."""
+    if place.type != "cuda":
+        return False
+    while isinstance(objective, partial):
+        if not all(isinstance(value, int | float | str) for value in objective.keywords.values()):
+            return False
+        objective = objective.func
+    return getattr(objective, "__module__", "") == objectives.__name__
+
+
 def _empty() -> Tensor:
     return torch.empty(0, len(Terms._fields), dtype=torch.float64)
 
@@ -250,6 +365,14 @@ class _Progress:
     def best_epoch(self) -> int:
         return int(self.validation[:, 0].argmax())
 
+    def history(self, interrupted: bool, *, validated: bool = False) -> History:
+        return History(
+            Terms(*self.epochs.unbind(1)),
+            Terms(*self.steps.unbind(1)),
+            Terms(*self.validation.unbind(1)) if validated else None,
+            interrupted,
+        )
+
     def exhausted(self, patience: int | None) -> bool:
         """Vrai si la validation n'a pas progressé depuis `patience` époques."""
         if patience is None or not len(self.validation):
@@ -257,29 +380,108 @@ class _Progress:
         return len(self.validation) - 1 - self.best_epoch >= patience
 
 
+def _one_step(
+    optimizer: torch.optim.Optimizer, terms: Callable[..., Terms], *batch: Any, **options: Any
+) -> Tensor:
+    """Un pas d'Adam sur un lot. Renvoie les trois termes moyens, (3,) ou (3, K) pour K modèles."""
+    result = terms(*batch, **options)
+    optimizer.zero_grad()
+    (-result.value.mean(-1)).sum().backward()
+    optimizer.step()
+    return torch.stack([term.detach().mean(-1) for term in result])
+
+
 def _one_epoch(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    terms: Callable[..., Terms],
-    kept: Tensor,
+    step: Callable[..., Tensor],
+    order: Tensor,
     batch_size: int,
     beta: float | Schedule | None,
     first_step: int,
     bar: Any,
 ) -> Tensor:
     """Une époque d'optimisation. Renvoie (pas, 3) ; l'appareil n'est attendu qu'à la fin."""
-    model.train()
-    order = kept[torch.randperm(len(kept), device=kept.device)]
     measured = []
-    for step, chosen in enumerate(order.split(batch_size), start=first_step):
-        options = {} if beta is None else {"beta": beta(step) if callable(beta) else beta}
-        result = terms(chosen, **options)
-        optimizer.zero_grad()
-        (-result.value.mean()).backward()
-        optimizer.step()
-        measured.append(torch.stack([term.detach().mean() for term in result]))
+    for number, chosen in enumerate(order.split(batch_size), start=first_step):
+        options = {} if beta is None else {"beta": beta(number) if callable(beta) else beta}
+        measured.append(step(chosen, **options))
         bar.update(len(chosen))
     return torch.stack(measured).to("cpu", torch.float64)
+
+
+def _stack(
+    models: Sequence[nn.Module], x: Tensor, labels: Tensor | None, objective: Callable[..., Terms]
+) -> Stack | None:
+    """Les modèles empilés, si l'objectif s'y calcule ; sinon rien, et un message dit pourquoi."""
+    try:
+        if labels is not None:
+            raise TypeError("un modèle conditionnel reçoit ses étiquettes lot par lot")
+        stack = Stack(models, objective)
+        stack.rehearse(x)
+    except (RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        tqdm.write(f"Modèles entraînés l'un après l'autre : ensemble, c'est impossible ({reason}).")
+        return None
+    return stack
+
+
+def _fit_stack(
+    stack: Stack,
+    images: Tensor,
+    betas: Sequence[float | Schedule] | None,
+    seeds: Sequence[int],
+    objective: Callable[..., Terms],
+    *,
+    epochs: int,
+    batch_size: int,
+    lr: float,
+    progress: bool,
+) -> list[History]:
+    """L'entraînement de K modèles empilés."""
+    place, epochs = images.device, _wanted(epochs)
+    optimizer = _adam(stack.weights.values(), lr, place)
+
+    def terms(x: Tensor, *others: Tensor) -> Terms:
+        return stack.terms(x, None, *others) if betas is None else stack.terms(x, *others)
+
+    update: Callable[..., Tensor] = partial(_one_step, optimizer, terms)
+    if _captures(objective, place):
+        update = CapturedStep(update)
+    generators = [torch.Generator(place) for _ in seeds]
+
+    def step(chosen: Tensor, beta: Tensor | None = None) -> Tensor:
+        x = images[chosen.T]
+        noise = stack.noise(x[0], generators)
+        return update(x, *noise) if beta is None else update(x, beta, *noise)
+
+    def beta_at(number: int) -> Tensor:
+        values = [beta(number) if callable(beta) else beta for beta in betas or ()]
+        return torch.tensor(values, dtype=images.dtype, device=place)
+
+    constant = betas is None or not any(map(callable, betas))
+    beta: Any = None if betas is None else beta_at(0) if constant else beta_at
+    runs = [_Progress() for _ in seeds]
+    interrupted = False
+    quiet: dict[str, Any] = {} if progress else {"disable": True}
+    bar = tqdm(total=epochs * len(images), unit=" images", unit_scale=True, **quiet)
+    try:
+        with bar:
+            for epoch in range(epochs):
+                for generator, seed in zip(generators, seeds, strict=True):
+                    generator.manual_seed(_epoch_seed(seed, epoch))
+                orders = [torch.randperm(len(images), generator=g, device=place) for g in generators]
+                order = torch.stack(orders, 1)
+                measured = _one_epoch(step, order, batch_size, beta, len(runs[0].steps), bar)
+                for rank, run in enumerate(runs):
+                    own = measured[..., rank]
+                    _check_finite(own, [weight[rank] for weight in stack.weights.values()], epoch)
+                    run.steps = torch.cat([run.steps, own])
+                    run.epochs = torch.cat([run.epochs, _weighted_mean(own, len(images), batch_size)])
+    except KeyboardInterrupt:
+        interrupted = True
+        tqdm.write(f"Entraînement interrompu ; {len(runs[0].epochs)} époques achevées sur {epochs}.")
+    finally:
+        stack.unstack()
+    return [run.history(interrupted) for run in runs]
 
 
 @torch.no_grad()
@@ -387,14 +589,15 @@ def _check_data(model: nn.Module, data: Labelled | Tensor) -> tuple[Tensor, Tens
         raise ValueError(
             f"Images de forme {tuple(images.shape)} ; il faut (N, {', '.join(map(str, shape))}), N ≥ 1."
         )
-    if not images.isfinite().all():
+    low, high = map(float, images.aminmax())  # une seule lecture ; un NaN les rend NaN tous deux
+    if not (math.isfinite(low) and math.isfinite(high)):
         bad = int((~images.flatten(1).isfinite()).any(1).nonzero()[0])
         raise ValueError(
             f"L'image {bad} contient une valeur non finie (NaN ou infini). Nettoyez les données."
         )
-    if images.min() < 0 or images.max() > 1:
+    if low < 0 or high > 1:
         raise ValueError(
-            f"Valeurs de {images.min():g} à {images.max():g} : les images doivent être dans [0, 1]. "
+            f"Valeurs de {low:g} à {high:g} : les images doivent être dans [0, 1]. "
             "Divisez par 255 des images sur 8 bits."
         )
     images = images.to(next(model.parameters()).dtype)
@@ -445,8 +648,8 @@ def _check_batch(batch_size: int, images: int) -> None:
         )
 
 
-def _check_finite(measured: Tensor, model: nn.Module, epoch: int) -> None:
-    if not torch.stack([weight.isfinite().all() for weight in model.parameters()]).all():
+def _check_finite(measured: Tensor, weights: Iterable[Tensor], epoch: int) -> None:
+    if not torch.stack([weight.isfinite().all() for weight in weights]).all():
         # Le dernier pas peut abîmer les poids après la dernière mesure.
         measured = torch.cat([measured, torch.full((1, 3), math.nan, dtype=torch.float64)])
     finite = measured.isfinite().all(1)
