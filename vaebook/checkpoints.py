@@ -18,7 +18,10 @@ from torch import Tensor, nn
 
 from vaebook import models
 
+# Les fichiers d'un dossier de points de reprise : celui de la dernière époque, celui de la meilleure.
 LAST, BEST = "last.safetensors", "best.safetensors"
+
+# La version de ce qui est écrit dans un fichier ; une autre est refusée.
 FORMAT = 1
 
 _KINDS: dict[str, type[nn.Module]] = {

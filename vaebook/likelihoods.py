@@ -301,6 +301,7 @@ class Laplace(_RealLikelihood):
         return TorchLaplace(self.center(raw), torch.full_like(raw, self.scale), validate_args=False)
 
 
+# Les vraisemblances, par le nom qu'elles ont dans les arguments et les points de reprise.
 LIKELIHOODS: dict[str, type[Likelihood]] = {
     "bernoulli": Bernoulli,
     "continuous_bernoulli": ContinuousBernoulli,

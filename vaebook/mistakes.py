@@ -80,6 +80,7 @@ IDENTITIES: Mapping[int, str] = {
     22: "les KL entre gaussiennes en forme close, toujours positives",
 }
 
+# Les erreurs du chapitre, dans l'ordre, et les mutants que les tests doivent prendre.
 MISTAKES: tuple[Mistake, ...] = (
     Mistake(
         1,

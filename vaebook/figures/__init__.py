@@ -21,6 +21,7 @@ from torch import Tensor
 
 from vaebook.glue import french
 
+# Les arguments d’une figure, que le décorateur du style transmet tels quels.
 P = ParamSpec("P")
 
 # Dans tout le livre, équations comprises : le terme de reconstruction, le terme de régularisation, le reste.
@@ -46,12 +47,13 @@ CLASSES = (
 # Pour ce qui n’est ni l’un ni l’autre des deux termes.
 NEUTRAL = (GREY, CLASSES[3], CLASSES[2], CLASSES[4])
 
+# Les réglages de matplotlib, en vigueur le temps d’une figure seulement.
 STYLE: Any = {
     "figure.figsize": (7.0, 3.2),
-    "figure.dpi": 160,
+    "figure.dpi": 144,
     "figure.facecolor": "none",
     "figure.constrained_layout.use": True,
-    "savefig.dpi": 160,
+    "savefig.dpi": 144,
     "savefig.facecolor": "none",
     "font.size": 13,
     "axes.titlesize": 13,

@@ -25,6 +25,7 @@ from vaebook.figures import (
     _styled,
 )
 
+# Deux couleurs hors du bleu et de l’orange réservés aux deux termes.
 VIOLET, GREEN = CLASSES[3], CLASSES[2]
 _ROUND: dict[str, Any] = {"width": 0.9, "height": 0.9, "rounding": 0.45}
 

@@ -128,7 +128,7 @@ def clouds(codes: Mapping[str, Tensor], labels: Tensor) -> None:
     colours = [CLASSES[int(k) % len(CLASSES)] for k in _cpu(labels)]
     for ax, (title, mu) in zip(axes, codes.items(), strict=True):
         first, second = _cpu(mu).unbind(1)
-        ax.scatter(first, second, s=6, c=colours, alpha=0.5, linewidths=0)
+        ax.scatter(first, second, s=5, c=colours, linewidths=0)
         ax.add_patch(Circle((0, 0), 2, fill=False, edgecolor=GREY, linewidth=1.4))
         _latent_axes(ax)
         ax.set_aspect("equal", adjustable="datalim")

@@ -18,6 +18,7 @@ from torch.distributions import Distribution, MultivariateNormal
 
 from vaebook.figures import CLASSES, GREY, _axes, _cpu, _styled, french_number
 
+# Les couleurs de l’écart et de q, et les marques qui distinguent les courbes sans la couleur.
 GAP = CLASSES[3]
 Q = CLASSES[6]
 MARKS = ("o", "s", "^", "D", "v")

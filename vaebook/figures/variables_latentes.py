@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vaebook.figures import CLASSES, GREY, _axes, _cpu, _styled
 
+# Trois couleurs hors du bleu et de l’orange réservés aux deux termes, et des traits qui s’en passent.
 PURPLE, GREEN, TEAL = CLASSES[3], CLASSES[2], CLASSES[6]
 MARKS = ((PURPLE, "o", "-"), (GREEN, "s", "--"), (GREY, "^", "-."))
 
