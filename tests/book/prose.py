@@ -29,7 +29,7 @@ _PARSER = create_md_parser(
 _DIRECTIVE = re.compile(r"\{([\w:-]+)\}\s*(.*)")
 _OPTION = re.compile(r":([\w-]+):\s*(.*)")
 _ARGUMENT_IS_PROSE = re.compile(r"prf:|admonition|dropdown|exercise|table|list-table")
-_BODY_IS_NOT = re.compile(r"literalinclude|bibliography|code|raw|toctree|image|mermaid")
+_BODY_IS_NOT = re.compile(r"literalinclude|reference|bibliography|code|raw|toctree|image|mermaid")
 
 
 @dataclass(frozen=True)

@@ -247,7 +247,8 @@ def test_exercises_have_folded_solutions(path: Path) -> None:
     assert len(exercises) >= 4
     assert [found.options["label"] for found in exercises] == [found.argument for found in solutions]
     assert all("dropdown" in found.options.get("class", "") for found in solutions)
-    assert sum("```python" in found.body for found in solutions) + len(cells(page)) >= 2, "deux en code"
+    coded = sum(bool(re.search(r"```(?:python|\{literalinclude\})", found.body)) for found in solutions)
+    assert coded + len(cells(page)) >= 2, "deux en code"
 
 
 @chapters

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,10 @@ class Book:
         return self.sources / "results"
 
     @property
+    def equations(self) -> Path:
+        return self.sources / "equations"
+
+    @property
     def package(self) -> Path:
         return self.root / "vaebook"
 
@@ -74,18 +80,26 @@ class Book:
     def lock(self) -> Path:
         return self.root / "_build" / "execution.lock"
 
+    def documents(self) -> list[str]:
+        """Toutes les pages de ``_toc.yml``, dans l'ordre, sans extension.
+
+        Lève :
+            PublishingError : si ``_toc.yml`` est absent ou illisible.
+        """
+        toc = self.root / "_toc.yml"
+        try:
+            documents = list(_documents(yaml.safe_load(toc.read_text(encoding="utf-8"))))
+        except (OSError, yaml.YAMLError) as error:
+            raise PublishingError(f"{toc} est absent ou illisible : {error}") from error
+        return [document.removesuffix(".md") for document in documents]
+
     def chapters(self) -> list[Chapter]:
         """Les chapitres qui contiennent du code, dans l'ordre de ``_toc.yml``.
 
         Lève :
             PublishingError : si ``_toc.yml`` ou un chapitre est absent ou illisible.
         """
-        toc = self.root / "_toc.yml"
-        try:
-            documents = list(_documents(yaml.safe_load(toc.read_text(encoding="utf-8"))))
-        except (OSError, yaml.YAMLError) as error:
-            raise PublishingError(f"{toc} est absent ou illisible : {error}") from error
-        chapters = (self.chapter(document.removesuffix(".md")) for document in documents)
+        chapters = (self.chapter(document) for document in self.documents())
         return [chapter for chapter in chapters if chapter is not None]
 
     def orphans(self) -> list[Path]:
@@ -105,13 +119,18 @@ class Book:
             text = source.read_text(encoding="utf-8")
             if not _is_notebook(text):
                 return None
-            notebook = jupytext.reads(text, fmt="md:myst")
+            notebook = deepcopy(_notebook(text))
         except Exception as error:  # jupytext et yaml lèvent des exceptions de toutes sortes
             raise PublishingError(f"Le chapitre {source} est absent ou illisible : {error}") from error
         if not code_cells(notebook):
             return None
         name = source.relative_to(self.sources).with_suffix("").as_posix()
         return Chapter(name, source, self.notebooks / f"{name}.ipynb", notebook)
+
+
+@lru_cache(maxsize=64)
+def _notebook(text: str) -> NotebookNode:
+    return jupytext.reads(text, fmt="md:myst")
 
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import cached_property
 from typing import Any
 
 from docutils import nodes  # type: ignore[import-untyped]
@@ -116,7 +117,9 @@ def _tag(opening: str) -> tuple[nodes.raw, nodes.raw]:
 def _is_apart(node: Any) -> bool:
     apart = (nodes.literal, nodes.literal_block, nodes.math, nodes.math_block, nodes.raw, nodes.citation)
     while node := node.parent:
-        if isinstance(node, (*apart, addnodes.literal_emphasis)) or "bibtex-entry" in node.get("classes", []):
+        if isinstance(
+            node, (*apart, addnodes.literal_emphasis, addnodes.desc_signature)
+        ) or "bibtex-entry" in node.get("classes", []):
             return True
         if isinstance(node, nodes.reference) and node.astext() == node.get("refuri"):
             return True
@@ -140,7 +143,14 @@ Stemmer = function () {
         return [*super().split(input), *(word.replace("-", "") for word in compounds)]
 
     def stem(self, word: str) -> str:
-        return super().stem(fold(word.lower()))
+        # Les mots reviennent sans cesse, et leur racine coûtait un dixième de la construction.
+        if (root := self._roots.get(word)) is None:
+            root = self._roots[word] = super().stem(fold(word.lower()))
+        return root
+
+    @cached_property
+    def _roots(self) -> dict[str, str]:
+        return {}
 
 
 def fold(word: str) -> str:

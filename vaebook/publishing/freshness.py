@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,22 @@ def dependencies(
     )
 
 
+def inputs_digest(book: Book) -> str:
+    """L'empreinte, octet par octet, de tout ce que lit la construction, hormis les carnets."""
+    files = [path for folder in (book.sources, book.package) for path in folder.rglob("*") if path.is_file()]
+    kept = (path for path in files if path.suffix != ".pyc" and not path.is_relative_to(book.notebooks))
+    return _contents([book.root / "_toc.yml", *sorted(kept)])
+
+
+def notebooks_digest(book: Book) -> str:
+    """L'empreinte, octet par octet, des carnets stockés."""
+    return _contents(sorted(book.notebooks.rglob("*.ipynb")))
+
+
+def _contents(paths: Iterable[Path]) -> str:
+    return sha256(repr([(str(path), sha256(path.read_bytes())) for path in paths if path.exists()]))
+
+
 def results_digest(path: Path) -> str:
     """L'empreinte de ce qu'une expérience a mesuré ; sa date et sa durée n'y entrent pas."""
     content = path.read_bytes()
@@ -119,14 +135,13 @@ class Source:
     """Ce qu'il faut savoir d'un programme.
 
     Attributs :
-        digest : l'empreinte de son code.
         imports : les noms complets de ce qu'il importe, modules ou non, même au fond d'une fonction.
         strings : les chaînes qu'il écrit.
     """
 
-    digest: str
     imports: tuple[str, ...]
     strings: frozenset[str]
+    digest: str = ""  # l'empreinte de son code, si c'est un module
 
 
 def read(tree: ast.Module, home: tuple[str, ...] = ()) -> Source:
@@ -147,13 +162,14 @@ def read(tree: ast.Module, home: tuple[str, ...] = ()) -> Source:
             imports |= dict.fromkeys([base, *(f"{base}.{alias.name}" for alias in node.names)])
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             strings.add(node.value)
-    return Source(sha256("".join(serialise(tree))), tuple(imports), frozenset(strings))
+    return Source(tuple(imports), frozenset(strings))
 
 
 @lru_cache(maxsize=512)
 def _read_module(text: str, home: tuple[str, ...]) -> Source:
     """Un module se lit une fois pour tous les chapitres : c'est le plus long de la construction."""
-    return read(ast.parse(text), home)
+    tree = ast.parse(text)
+    return replace(read(tree, home), digest=sha256("".join(serialise(tree))))
 
 
 class Package:

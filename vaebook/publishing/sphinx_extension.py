@@ -22,6 +22,7 @@ from myst_nb.core.read import (  # type: ignore[import-untyped]
     read_myst_markdown_notebook,
 )
 from nbformat import NotebookNode
+from pybtex.backends.plaintext import Backend as PlainText  # type: ignore[import-untyped]
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
@@ -32,14 +33,15 @@ from sphinxcontrib.bibtex.style.referencing.author_year import (
     AuthorYearReferenceStyle,
 )
 
-from vaebook.publishing import french, site, stored
+from vaebook.publishing import french, reference, site, stored
 from vaebook.publishing.chapters import Book, Chapter, PublishingError, code_cells
-from vaebook.publishing.freshness import sha256
+from vaebook.publishing.freshness import inputs_digest, notebooks_digest, sha256
 from vaebook.publishing.prose import Markdown
 from vaebook.publishing.repository import BRANCH, Repository
 from vaebook.publishing.stamp import Executions, stamp
 
 LOGGER = logging.getLogger(__name__)
+BUILT = "vaebook-built"  # un fichier, à côté de ce que Sphinx garde d'une construction à l'autre
 
 
 class Refused(SystemExit):
@@ -74,7 +76,11 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Point d'entrée de Sphinx."""
     register_plugin("sphinxcontrib.bibtex.style.referencing", "auteur_annee", FrenchAuthorYear)
     app.setup_extension("vaebook.publishing.latex")
+    app.setup_extension("vaebook.publishing.reference")
+    app.setup_extension("vaebook.publishing.verified")
     pybtex.plugin.register_plugin("pybtex.style.formatting", "francais", french.FrenchPlain)
+    # Sans quoi chaque citation la ferait chercher parmi tous les paquets installés.
+    pybtex.plugin.register_plugin("pybtex.backends", "plaintext", PlainText)
     app.add_search_language(french.FrenchSearch)
     app.add_directive("executions", Executions)
     app.connect("config-inited", set_repository)
@@ -92,6 +98,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("build-finished", write_redirect, priority=100)
     app.connect("build-finished", site.write_extras)
     app.connect("build-finished", forget_warnings)
+    app.connect("build-finished", remember)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -114,6 +121,9 @@ def check_outputs(app: Sphinx) -> None:
         Refused : si un chapitre est périmé et que ``VAEBOOK_EXECUTE=1`` ne demande pas de l'exécuter.
     """
     book = Book(Path(app.srcdir))
+    app.vaebook_inputs = inputs_digest(book)  # type: ignore[attr-defined]
+    if unchanged(app, book):
+        return
     try:
         chapters = book.chapters()
         problems = _problems(book, chapters)
@@ -134,11 +144,30 @@ def check_outputs(app: Sphinx) -> None:
         )
 
 
+def unchanged(app: Sphinx, book: Book) -> bool:
+    """Vrai si rien n'a changé depuis la dernière construction : tout y a été vérifié."""
+    known = Path(app.doctreedir) / BUILT
+    current = f"{app.vaebook_inputs} {notebooks_digest(book)}"  # type: ignore[attr-defined]
+    return known.is_file() and known.read_text(encoding="ascii") == current
+
+
+def remember(app: Sphinx, exception: Exception | None) -> None:
+    """Retient ce qui a été construit, si rien n'y manque et n'a changé pendant ce temps."""
+    book = Book(Path(app.srcdir))
+    known, inputs = Path(app.doctreedir) / BUILT, inputs_digest(book)
+    if exception or app._warncount or inputs != app.vaebook_inputs:  # type: ignore[attr-defined]
+        known.unlink(missing_ok=True)
+    else:
+        known.write_text(f"{inputs} {notebooks_digest(book)}", encoding="ascii")
+
+
 def outdated_pages(
     app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
 ) -> Iterable[str]:
     """Fait relire les chapitres réexécutés, et ceux dont le carnet n'a pas la prose de la page."""
     book = Book(Path(app.srcdir))
+    if unchanged(app, book):
+        return []
     known: dict[str, str] = getattr(env, "vaebook_executions", {})
     current: dict[str, str] = {}
     pages = []
@@ -223,6 +252,7 @@ def finish_chapter(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             LOGGER.info(
                 "%s : dossier non modifiable, la prose du carnet reste telle quelle (%s)", chapter.name, error
             )
+    doctree.children[-1].extend(reference.uses(app, docname, chapter))
     doctree.children[-1].append(stamp(notebook.metadata.vaebook))
 
 
