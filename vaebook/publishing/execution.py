@@ -106,7 +106,9 @@ def run(book: Book, chapter: Chapter, *, timeout: int | None = None, device: str
         client = _client(notebook, folder, timeout, len(chapter.code))
         try:
             # Cellule par cellule : `client.execute` prend Ctrl-C pour lui et finit par une erreur interne.
-            with client.setup_kernel(env=environment(book, device), stderr=noise):
+            # Rien de la configuration de matplotlib de l'auteur : une police qui y manque change les figures.
+            kernel = environment(book, device) | {"MPLCONFIGDIR": folder}
+            with client.setup_kernel(env=kernel, stderr=noise):
                 for index, cell in enumerate(notebook.cells):
                     client.execute_cell(cell, index)
         except nbclient.exceptions.CellExecutionError as error:
