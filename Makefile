@@ -1,6 +1,6 @@
 # make book : le site.  make test : tout vérifier.  Les autres commandes servent aux auteurs.
 .DELETE_ON_ERROR:
-.PHONY: book pdf dist test lighthouse execute experiment check links lock clean
+.PHONY: book pdf dist test bench lighthouse execute experiment check links lock clean
 
 PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
@@ -36,6 +36,10 @@ execute: .venv/test.stamp
 # Les longues expériences périmées ; `make experiment ARGS="nom"` n'en fait qu'une.
 experiment: .venv/test.stamp
 	$(BIN)/python -m vaebook.publishing experiment $(ARGS)
+
+# Les vitesses, sur une machine qui ne fait rien d'autre ; la page « Vitesse » montre ce qui est rangé.
+bench: .venv/test.stamp
+	$(BIN)/python -m vaebook.publishing experiment --all vitesse
 
 check: .venv/book.stamp
 	$(BIN)/python -m vaebook.publishing check

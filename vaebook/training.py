@@ -92,7 +92,8 @@ def fit(
     """Entraîne un modèle par Adam, en montant un objectif.
 
     Lancé par ``torchrun``, l'entraînement est partagé : chaque processus fait sa part de chaque lot, les
-    gradients sont moyennés, et tous renvoient le même historique.
+    gradients sont moyennés, et tous renvoient le même historique. L'ordre des images est celui d'un seul
+    processus, mais chacun a ses propres tirages de z.
 
     Paramètres :
         model : un modèle de ``vaebook.models`` ; il est déplacé sur l'appareil et modifié.

@@ -89,9 +89,13 @@ def _watchdog(seconds: float) -> Iterator[None]:
     try:
         yield
     finally:
-        with lock:
+        try:
+            with lock:
+                done.set()
+            for _ in range(1000):  # une exception déjà lancée arrive ici, et non chez l'appelant
+                pass
+        except TimeUp:
             done.set()
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, None)  # l'exception qui attendrait encore
         watcher.join()
 
 
