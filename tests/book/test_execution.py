@@ -129,6 +129,14 @@ def test_outputs_are_cleaned(book):
     assert output.text == "./vaebook/outils.py\n<object object at 0x…>\n"
 
 
+def test_a_short_host_name_is_not_seen_in_binary_data(monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "vm")
+    weights = "QUJD/vm+" * 50
+    assert execution.refuse_private(weights, "ici") == weights
+    with pytest.raises(PublishingError, match="« vm »"):
+        execution.refuse_private(f"{weights} sur vm", "ici")
+
+
 def test_identifiers_survive_a_new_cell(book):
     before = [cell.id for cell in executed_cells(stored.load(book.essai))]
     book.edit(

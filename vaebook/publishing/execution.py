@@ -51,6 +51,8 @@ _ADDRESS = re.compile(r"(?<= at )0x[0-9a-fA-F]{6,}")
 # Bornée : sans cela, une longue sortie sans espace coûterait un temps quadratique.
 _CELL_FILE = re.compile(r"(?:[A-Z]:)?[/\\][\w./\\~-]{0,100}ipykernel_\d+[/\\]\d+\.py")
 _ROOTS = "home|root|Users|tmp|var|opt|usr|mnt|work|private"
+# Les poids d'un panneau, en base 64 : un nom court, comme « vm », s'y lit par hasard.
+_BINARY = re.compile(r"[A-Za-z0-9+/=]{200,}")
 _ABSOLUTE = re.compile(rf"(?<![\w.:/<])/(?:{_ROOTS})/[\w.-]+|\b[A-Z]:\\Users")
 
 
@@ -300,7 +302,8 @@ def refuse_private(text: str, where: str) -> str:
         PublishingError : s'il contient un chemin absolu ou le nom de la machine.
     """
     host = re.escape(socket.gethostname())
-    if found := _ABSOLUTE.search(text) or re.search(rf"\b(?!localhost\b){host}\b", text):
+    written = _BINARY.sub("", text)
+    if found := _ABSOLUTE.search(written) or re.search(rf"\b(?!localhost\b){host}\b", written):
         raise PublishingError(
             f"{where} : la sortie contient « {found.group()} », propre à cette machine. "
             "Affichez un chemin relatif, ou rien."
