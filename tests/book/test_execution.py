@@ -133,7 +133,7 @@ def test_a_short_host_name_is_not_seen_in_binary_data(monkeypatch):
     monkeypatch.setattr(socket, "gethostname", lambda: "vm")
     weights = "QUJD/vm+" * 50
     assert execution.refuse_private(weights, "ici") == weights
-    with pytest.raises(PublishingError, match="« vm »"):
+    with pytest.raises(PublishingError, match="«\u00a0vm\u00a0»"):
         execution.refuse_private(f"{weights} sur vm", "ici")
 
 
