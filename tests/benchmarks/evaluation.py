@@ -82,7 +82,7 @@ def peak_memory(images: int) -> int:
 
 
 def _highest() -> int:
-    """La plus grande mémoire de ce programme, en octets, sous Linux ; `getrusage` compterait celle de son parent."""
+    """La mémoire de pointe, en octets, sous Linux ; `getrusage` compterait celle du programme parent."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
