@@ -49,7 +49,7 @@ def test_every_figure_is_there_with_its_words(whole):
     root, _ = whole
     for chapter in Book(root).chapters():
         soup = page(root, f"book/{chapter.name}")
-        folder = root / "_build/html/book"
+        folder = (root / "_build/html/book" / chapter.name).parent
         images = soup.select(".bd-article img")
         assert images, chapter.name
         for image in images:
