@@ -28,9 +28,11 @@ def test_signed_images_are_scaled_by_their_largest_value():
     directions = torch.tensor([[0.0, 2.0], [-4.0, 1.0]]).view(1, 1, 2, 2)
     plots.signed_images({"une": directions, "autre": -directions})
     first, second = (np.asarray(ax.images[0].get_array()) for ax in plt.gcf().axes)
-    np.testing.assert_allclose(first, [[0.0, 0.5], [-1.0, 0.25]])
-    np.testing.assert_allclose(second, -first)
-    assert plt.gcf().axes[0].images[0].get_clim() == (-1, 1)
+    # L’opacité dit la grandeur, la teinte dit le signe : le zéro est transparent.
+    np.testing.assert_allclose(first[..., 3], [[0.0, 0.5], [1.0, 0.25]])
+    np.testing.assert_allclose(second[..., 3], first[..., 3])
+    np.testing.assert_allclose(first[0, 1, :3], second[1, 0, :3])
+    assert not np.allclose(first[0, 1, :3], first[1, 0, :3])
 
 
 def test_errors_by_size_draws_the_mean_and_the_range_of_the_runs():
@@ -48,6 +50,8 @@ def test_confusion_writes_the_percentage_of_each_class():
     plots.confusion(torch.tensor([[9, 0], [1, 3]]), ("Robe", "Sac"))
     written = {text.get_position(): text.get_text() for text in plt.gca().texts}
     assert written == {(0, 0): "90", (0, 1): "10", (1, 1): "100"}
+    shown = np.ma.masked_invalid(plt.gca().images[0].get_array())
+    assert shown.mask.tolist() == [[False, True], [False, False]]
 
 
 def test_panels_keep_the_order_of_the_grid():

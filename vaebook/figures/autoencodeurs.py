@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 from torch import Tensor
 
@@ -21,10 +20,7 @@ from vaebook.figures import (
     _styled,
     french_number,
 )
-
-# Négatif, positif : deux teintes qui ne sont pas celles des deux termes de l’ELBO.
-_SIGNED = LinearSegmentedColormap.from_list("signed", ["#5b2a86", "#f4f4f4", "#1b6e4b"])
-_COUNTS = LinearSegmentedColormap.from_list("counts", ["#ffffff", "#12406e"])
+from vaebook.figures._tables import draw_shares, draw_signed
 
 
 @_styled
@@ -59,7 +55,7 @@ def signed_images(rows: Mapping[str, Tensor]) -> None:
     shape = next(iter(mosaics.values())).shape
     height = len(mosaics) * (7.0 * shape[0] / shape[1] + 0.35)
     for ax, (name, mosaic) in zip(_axes(len(mosaics), figsize=(7.0, height)), mosaics.items(), strict=True):
-        ax.imshow(mosaic.numpy(), vmin=-1, vmax=1, cmap=_SIGNED)
+        draw_signed(ax, mosaic)
         ax.set_axis_off()
         ax.set_title(name, loc="left", pad=4)
 
@@ -97,18 +93,7 @@ def confusion(counts: Tensor, classes: Sequence[str]) -> None:
     """
     share = _cpu(counts) / _cpu(counts).sum(0)
     (ax,) = _axes(figsize=(7.0, 5.6))
-    ax.imshow(share.numpy(), vmin=0, vmax=1, cmap=_COUNTS)
-    for i, row in enumerate(share.tolist()):
-        for j, value in enumerate(row):
-            if value >= 0.05:
-                ax.text(
-                    j,
-                    i,
-                    f"{100 * value:.0f}",
-                    ha="center",
-                    va="center",
-                    color="white" if value > 0.45 else "#333333",
-                )
+    draw_shares(ax, share, lambda part: f"{100 * part:.0f}" if part >= 0.05 else "", least=0.05)
     ax.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
     ax.set_yticks(range(len(share)), [str(i + 1) for i in range(len(share))])
     ax.set_ylabel("groupe")

@@ -22,6 +22,7 @@ from vaebook.figures import (
     _styled,
     french_number,
 )
+from vaebook.figures._tables import draw_shares
 
 # Débit, distorsion : une courbe ou un nuage de points, en nats par image.
 Plane = tuple[Tensor, Tensor]
@@ -167,12 +168,7 @@ def information(tables: Mapping[str, Tensor], factors: Sequence[str]) -> None:
     """
     axes = _axes(1, len(tables), figsize=(7.0, 3.9), sharey=True)
     for ax, (title, share) in zip(axes, tables.items(), strict=True):
-        ax.imshow(_cpu(share).numpy(), cmap="Purples", vmin=0, vmax=1, aspect="auto")
-        for j, row in enumerate(share.tolist()):
-            for k, value in enumerate(row):
-                colour = "white" if value > 0.5 else "black"
-                text = french_number(round(value, 2))
-                ax.text(k, j, text, color=colour, fontsize=10, ha="center", va="center")
+        draw_shares(ax, _cpu(share), lambda part: french_number(round(part, 2)), least=0.1)
         ax.set_xticks(range(len(factors)), list(factors), rotation=40, ha="right", rotation_mode="anchor")
         ax.set_yticks(range(len(share)), [f"$z_{{{j + 1}}}$" for j in range(len(share))])
         ax.set_title(title)

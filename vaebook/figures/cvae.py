@@ -20,8 +20,8 @@ from vaebook.figures import (
     _funnel,
     _mosaic,
     _styled,
-    french_number,
 )
+from vaebook.figures._tables import draw_shares
 
 # L’étiquette, ni terme de reconstruction ni terme de régularisation.
 LABEL = CLASSES[3]
@@ -137,16 +137,9 @@ def confusion(table: Tensor, classes: Sequence[str]) -> None:
         classes : les K noms.
     """
     counts = _cpu(table).double()
-    share = 100 * counts / counts.sum(1, keepdim=True).clamp(min=1)
+    share = counts / counts.sum(1, keepdim=True).clamp(min=1)
     (ax,) = _axes(figsize=(7.0, 6.2))
-    ax.imshow(share.numpy(), cmap="Purples", vmin=0, vmax=100)
-    for i, line in enumerate(share.tolist()):
-        for j, value in enumerate(line):
-            if value >= 0.5:
-                colour = "white" if value > 55 else "black"
-                ax.text(
-                    j, i, french_number(round(value)), color=colour, fontsize=11, ha="center", va="center"
-                )
+    draw_shares(ax, share, lambda part: f"{100 * part:.0f}" if part >= 0.005 else "", least=0.05)
     ax.set_xticks(range(len(classes)), list(classes), rotation=50, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(classes)), list(classes))
     ax.set(xlabel="classe prédite", ylabel="vraie classe")
