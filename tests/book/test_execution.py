@@ -86,6 +86,7 @@ def test_an_unknown_chapter_is_refused(command):
         ("print('/home/quelqu-un/x')", {}, "« /home/quelqu-un »"),
         ("import socket; print(socket.gethostname())", {}, socket.gethostname()),
         ("print('x' * 3_000_000)", {}, str(stored.MAX_BYTES)),
+        ("import sys; print('findfont: Font x not found', file=sys.stderr)", {}, "pas ses polices"),
     ],
 )
 def test_a_failure_leaves_the_stored_notebook_whole(book, cell, options, said):

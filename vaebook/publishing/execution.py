@@ -108,9 +108,7 @@ def run(book: Book, chapter: Chapter, *, timeout: int | None = None, device: str
         client = _client(notebook, folder, timeout, len(chapter.code))
         try:
             # Cellule par cellule : `client.execute` prend Ctrl-C pour lui et finit par une erreur interne.
-            # Rien de la configuration de matplotlib de l'auteur : une police qui y manque change les figures.
-            kernel = environment(book, device) | {"MPLCONFIGDIR": folder}
-            with client.setup_kernel(env=kernel, stderr=noise):
+            with client.setup_kernel(env=environment(book, device), stderr=noise):
                 for index, cell in enumerate(notebook.cells):
                     client.execute_cell(cell, index)
         except nbclient.exceptions.CellExecutionError as error:
@@ -153,11 +151,17 @@ def clean(outputs: list[NotebookNode], book: Book, where: str) -> list[NotebookN
     figures sont allégées.
 
     Lève :
-        PublishingError : si un chemin absolu ou le nom de la machine reste dans une sortie.
+        PublishingError : si un chemin absolu ou le nom de la machine reste dans une sortie, ou si des polices
+            manquent à une figure.
     """
     kept: list[NotebookNode] = []
     for output in outputs:
         if output.output_type == "stream" and output.name == "stderr":
+            if lost := re.search(r"findfont: .*not found", output.text):
+                raise PublishingError(
+                    f"{where} : une figure n'a pas ses polices ({lost.group()}). Supprimez le cache de "
+                    "polices, dans le dossier que donne matplotlib.get_cachedir(), puis recommencez."
+                )
             print(f"  {where}, sortie d'erreur, non rangée :\n{output.text.rstrip()}", file=sys.stderr)
             continue
         if output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None) and not output.data:
