@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import re
@@ -121,6 +122,8 @@ def run(book: Book, chapter: Chapter, *, timeout: int | None = None, device: str
             why = f"la mort du noyau (mémoire épuisée, ou interruption).\n{last_words}".rstrip()
             raise _stopped(client, chapter, why) from None
         except KeyboardInterrupt:
+            # La tâche abandonnée finit par la mort du noyau qu'on arrête, et asyncio en ferait une trace.
+            logging.getLogger("asyncio").disabled = True
             raise _stopped(client, chapter, "une interruption au clavier.") from None
         except RuntimeError as error:
             raise PublishingError(
