@@ -21,16 +21,19 @@ const reachable = () => {
   }
 };
 
-// Les formules par petits lots, celles de l'écran d'abord : la page répond pendant qu'elles se composent.
+// Celles de l'écran d'abord, d'un coup, pour que le texte ne bouge qu'une fois ; les autres par petits lots :
+// la page répond pendant qu'elles se composent.
 const typeset = async () => {
   if (!window.MathJax) return;
   const pending = [...document.querySelectorAll(".math")];
-  const first = pending.filter((formula) => formula.getBoundingClientRect().top < innerHeight);
-  const ordered = [...new Set([...first, ...pending])];
+  const visible = ({top, bottom}) => top < innerHeight && bottom > 0;
+  const first = new Set(pending.filter((formula) => visible(formula.getBoundingClientRect())));
+  const ordered = pending.filter((formula) => !first.has(formula));
   await MathJax.startup.promise;
+  await MathJax.typesetPromise([...first]);
   while (ordered.length) {
     const started = performance.now();
-    while (ordered.length && performance.now() - started < 25) await MathJax.typesetPromise(ordered.splice(0, 4));
+    while (ordered.length && performance.now() - started < 6) await MathJax.typesetPromise(ordered.splice(0, 3));
     await new Promise((done) => setTimeout(done));
   }
 };

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vaebook.publishing.images import compress
+from vaebook.publishing.images import HEAVY, compress, write_webp
 
 
 def encode(pixels: np.ndarray) -> str:
@@ -46,6 +46,28 @@ def test_a_figure_that_would_not_shrink_is_kept(picture):
     assert len(compress(once)) <= len(once)
     dot = encode(np.zeros((1, 1, 4), dtype=np.uint8))
     assert compress(dot) == dot
+
+
+def test_a_page_shows_the_same_pixels_in_fewer_bytes(picture, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 4, (200, 300, 1), dtype=np.uint8) * 60
+    picture[..., :3] = np.where(picture[..., :3] > 100, noise, picture[..., :3])
+    png = tmp_path / "figure.png"
+    png.write_bytes(base64.b64decode(compress(encode(picture))))
+    assert png.stat().st_size > HEAVY
+    assert write_webp(png, tmp_path / "site") == "figure.webp"
+    webp = tmp_path / "site" / "figure.webp"
+    assert webp.stat().st_size < png.stat().st_size
+    shown, expected = (np.asarray(Image.open(path).convert("RGBA")) for path in (webp, png))
+    visible = expected[..., 3] > 0
+    assert (shown[visible] == expected[visible]).all()
+    assert (shown[~visible][:, 3] == 0).all()
+
+
+def test_a_light_figure_stays_as_it_is(tmp_path):
+    png = tmp_path / "point.png"
+    png.write_bytes(base64.b64decode(encode(np.zeros((9, 9, 4), dtype=np.uint8))))
+    assert write_webp(png, tmp_path) is None
+    assert list(tmp_path.iterdir()) == [png]
 
 
 def test_the_execution_stores_lighter_figures(book):

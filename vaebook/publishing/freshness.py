@@ -101,6 +101,19 @@ def inputs_digest(book: Book) -> str:
     return _contents([book.root / "_toc.yml", *sorted(kept)])
 
 
+def package_digest(book: Book) -> str:
+    """L'empreinte, octet par octet, de tout ce dont les sorties peuvent dépendre hors de leur chapitre."""
+    files = [path for folder in (book.package, book.results) for path in folder.rglob("*")]
+    return _contents(sorted(path for path in files if path.is_file() and path.suffix != ".pyc"))
+
+
+def outputs_key(package: str, chapter: Chapter) -> str:
+    """Ce qui suffit à dire si le carnet d'un chapitre a déjà été vérifié, et contre quoi."""
+    cells = [cell_digest(cell) for cell in chapter.code]
+    notebook = chapter.stored.read_bytes() if chapter.stored.exists() else b""
+    return sha256(repr((package, cells, sha256(notebook))))
+
+
 def notebooks_digest(book: Book) -> str:
     """L'empreinte, octet par octet, des carnets stockés."""
     return _contents(sorted(book.notebooks.rglob("*.ipynb")))

@@ -14,6 +14,7 @@ from sphinx.jinja2glue import BuiltinTemplateLoader
 from sphinx.util.images import get_image_size
 
 from vaebook.publishing import french
+from vaebook.publishing.images import write_webp
 from vaebook.publishing.repository import Repository
 
 # Ce que le thème ajoute et dont le livre n'a pas l'usage : un mégaoctet et demi de script pour vingt icônes,
@@ -108,29 +109,35 @@ def describe(app: Sphinx, pagename: str, template: str, context: dict[str, Any],
     if any(button.get("label") == "launch-buttons" for button in context["header_buttons"]):
         note = french.spaced(f"Temps de lecture : {reading_time(doctree)}{french.NBSP}min environ")
         context["body"] = context["body"].replace("</h1>", f'</h1>\n<p class="lecture">{note}</p>', 1)
-    context["body"] = sized_images(context.get("body", ""), app.builder.images, Path(app.srcdir))
+    sources = {name: Path(app.srcdir, path) for path, name in app.builder.images.items()}
+    context["body"] = light_images(context.get("body", ""), sources, Path(app.outdir, "_images"))
 
 
-def sized_images(body: str, images: Mapping[str, str], folder: Path) -> str:
-    """Donne leur taille aux figures, pour que le texte ne bouge pas, et charge plus tard celles du bas.
+def light_images(body: str, sources: Mapping[str, Path], folder: Path) -> str:
+    """Donne leur taille aux figures, pour que le texte ne bouge pas, et les rend plus légères.
+
+    Toutes, sauf la première, ne se chargent qu'à leur approche.
 
     Paramètres :
         body : le HTML d'un article.
-        images : fichier, depuis `folder` → nom dans le site.
+        sources : nom dans le site → fichier.
+        folder : le dossier des images du site, où écrire les figures allégées.
     """
-    sources = {name: folder / path for path, name in images.items()}
     seen = 0
 
-    def size(found: re.Match[str]) -> str:
+    def lighten(found: re.Match[str]) -> str:
         nonlocal seen
         source = sources.get(html.unescape(found["name"]))
         if source is None or (known := get_image_size(str(source))) is None:
             return found[0]
         seen += 1
+        tag = found["tag"]
+        if lighter := write_webp(source, folder):
+            tag = tag.replace(found["name"], html.escape(lighter))
         later = ' loading="lazy" decoding="async"' if seen > 1 else ""
-        return f'{found["tag"]} width="{known[0]}" height="{known[1]}"{later} />'
+        return f'{tag} width="{known[0]}" height="{known[1]}"{later} />'
 
-    return _FIGURE.sub(size, body)
+    return _FIGURE.sub(lighten, body)
 
 
 def reading_time(document: nodes.document) -> int:

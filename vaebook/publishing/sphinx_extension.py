@@ -22,7 +22,6 @@ from myst_nb.core.read import (  # type: ignore[import-untyped]
     read_myst_markdown_notebook,
 )
 from nbformat import NotebookNode
-from pybtex.backends.plaintext import Backend as PlainText  # type: ignore[import-untyped]
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
@@ -35,7 +34,13 @@ from sphinxcontrib.bibtex.style.referencing.author_year import (
 
 from vaebook.publishing import french, reference, site, stored
 from vaebook.publishing.chapters import Book, Chapter, PublishingError, code_cells
-from vaebook.publishing.freshness import inputs_digest, notebooks_digest, sha256
+from vaebook.publishing.freshness import (
+    inputs_digest,
+    notebooks_digest,
+    outputs_key,
+    package_digest,
+    sha256,
+)
 from vaebook.publishing.prose import Markdown
 from vaebook.publishing.repository import BRANCH, Repository
 from vaebook.publishing.stamp import Executions, stamp
@@ -77,16 +82,15 @@ def setup(app: Sphinx) -> dict[str, Any]:
     register_plugin("sphinxcontrib.bibtex.style.referencing", "auteur_annee", FrenchAuthorYear)
     app.setup_extension("vaebook.publishing.latex")
     app.setup_extension("vaebook.publishing.reference")
+    app.setup_extension("vaebook.publishing.speed")
     app.setup_extension("vaebook.publishing.verified")
     pybtex.plugin.register_plugin("pybtex.style.formatting", "francais", french.FrenchPlain)
-    # Sans quoi chaque citation la ferait chercher parmi tous les paquets installés.
-    pybtex.plugin.register_plugin("pybtex.backends", "plaintext", PlainText)
     app.add_search_language(french.FrenchSearch)
     app.add_directive("executions", Executions)
     app.connect("config-inited", set_repository)
     app.connect("builder-inited", check_outputs)
     app.connect("env-get-outdated", outdated_pages)
-    app.connect("source-read", seed_cache)
+    app.connect("env-before-read-docs", seed_cache)
     app.connect("doctree-read", mend_boxes, priority=900)
     # Après tous les autres : l'arbre est alors celui de la page.
     app.connect("doctree-resolved", set_spaces, priority=800)
@@ -126,7 +130,7 @@ def check_outputs(app: Sphinx) -> None:
         return
     try:
         chapters = book.chapters()
-        problems = _problems(book, chapters)
+        problems = _problems(book, unverified(app, book))
         if problems and os.environ.get("VAEBOOK_EXECUTE") == "1":
             from vaebook.publishing.execution import execute
 
@@ -146,19 +150,31 @@ def check_outputs(app: Sphinx) -> None:
 
 def unchanged(app: Sphinx, book: Book) -> bool:
     """Vrai si rien n'a changé depuis la dernière construction : tout y a été vérifié."""
-    known = Path(app.doctreedir) / BUILT
     current = f"{app.vaebook_inputs} {notebooks_digest(book)}"  # type: ignore[attr-defined]
-    return known.is_file() and known.read_text(encoding="ascii") == current
+    return _remembered(app)[:1] == [current]
+
+
+def unverified(app: Sphinx, book: Book) -> list[Chapter]:
+    """Les chapitres dont le code, le carnet ou les imports ont changé depuis la dernière construction."""
+    verified, package = set(_remembered(app)[1:]), package_digest(book)
+    return [chapter for chapter in book.chapters() if outputs_key(package, chapter) not in verified]
 
 
 def remember(app: Sphinx, exception: Exception | None) -> None:
-    """Retient ce qui a été construit, si rien n'y manque et n'a changé pendant ce temps."""
+    """Retient ce qui a été construit et vérifié, si rien n'y manque et n'a changé pendant ce temps."""
     book = Book(Path(app.srcdir))
     known, inputs = Path(app.doctreedir) / BUILT, inputs_digest(book)
     if exception or app._warncount or inputs != app.vaebook_inputs:  # type: ignore[attr-defined]
         known.unlink(missing_ok=True)
     else:
-        known.write_text(f"{inputs} {notebooks_digest(book)}", encoding="ascii")
+        package = package_digest(book)
+        keys = [outputs_key(package, chapter) for chapter in book.chapters()]
+        known.write_text("\n".join([f"{inputs} {notebooks_digest(book)}", *keys]), encoding="ascii")
+
+
+def _remembered(app: Sphinx) -> list[str]:
+    known = Path(app.doctreedir) / BUILT
+    return known.read_text(encoding="ascii").splitlines() if known.is_file() else []
 
 
 def outdated_pages(
@@ -169,9 +185,9 @@ def outdated_pages(
     if unchanged(app, book):
         return []
     known: dict[str, str] = getattr(env, "vaebook_executions", {})
-    current: dict[str, str] = {}
+    current = dict(known)
     pages = []
-    for chapter in book.chapters():
+    for chapter in unverified(app, book):
         page = chapter.source.relative_to(book.root).with_suffix("").as_posix()
         notebook = stored.load(chapter)
         record = {**notebook.metadata.vaebook, "prose": None, "source": None}
@@ -182,25 +198,29 @@ def outdated_pages(
     return pages
 
 
-def seed_cache(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Range les sorties d'une page sous la clé que MyST-NB va chercher : rien ne s'exécutera."""
-    [text] = source
-    if not is_myst_markdown_notebook(text):
-        return
-    chapter = Book(Path(app.srcdir)).chapter(docname)
-    executed: list[NotebookNode] = []
-    if chapter is not None:
-        executed = stored.executed_cells(stored.load(chapter))
-    env: Any = app.env  # MyST y range ses réglages
-    page = read_myst_markdown_notebook(text, config=env.myst_config, path=env.doc2path(docname))
-    cells = code_cells(page)
-    if [cell.source for cell in cells] != [cell.source for cell in executed]:
-        raise Refused(f"{docname} : jupytext et MyST-NB n'y lisent pas les mêmes cellules de code.")
-    for cell, done in zip(cells, executed, strict=True):
-        cell.update(outputs=done.outputs, execution_count=done.execution_count)
-    page.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
+def seed_cache(app: Sphinx, env: Any, docnames: list[str]) -> None:
+    """Range les sorties des pages à lire sous la clé que MyST-NB va chercher : rien ne s'exécutera."""
+    book = Book(Path(app.srcdir))
     cache = get_cache(env.mystnb_config.execution_cache_path)
-    cache.cache_notebook_bundle(CacheBundleIn(page, docname, data={}), check_validity=False, overwrite=True)
+    for docname in docnames:
+        path = Path(env.doc2path(docname))
+        text = path.read_text(encoding="utf-8")
+        if not is_myst_markdown_notebook(text):
+            continue
+        chapter = book.chapter(docname)
+        executed: list[NotebookNode] = []
+        if chapter is not None:
+            executed = stored.executed_cells(stored.load(chapter))
+        page = read_myst_markdown_notebook(text, config=env.myst_config, path=str(path))
+        cells = code_cells(page)
+        if [cell.source for cell in cells] != [cell.source for cell in executed]:
+            raise Refused(f"{docname} : jupytext et MyST-NB n'y lisent pas les mêmes cellules de code.")
+        for cell, done in zip(cells, executed, strict=True):
+            cell.update(outputs=done.outputs, execution_count=done.execution_count)
+        page.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
+        cache.cache_notebook_bundle(
+            CacheBundleIn(page, docname, data={}), check_validity=False, overwrite=True
+        )
 
 
 def mend_boxes(app: Sphinx, doctree: nodes.document) -> None:
