@@ -1,8 +1,8 @@
 """La construction du livre depuis ses sorties stockées : durées, mémoire, pages, croissance.
 
-Tout se passe dans une copie du dernier enregistrement. Trois cas, à tour de rôle : sans rien de construit, sans rien de
-changé, après une phrase de plus dans un chapitre. Puis le temps de chaque page, et celui de livres faits de
-copies d'un même chapitre.
+Tout se passe dans une copie du dernier enregistrement. Trois cas, à tour de rôle : sans rien de construit,
+sans rien de changé, après une phrase de plus dans un chapitre. Puis le temps de chaque page, et celui de
+livres faits de copies d'un même chapitre.
 
 Usage : python tests/benchmarks/build.py
 """
@@ -128,10 +128,13 @@ def growth(folder: Path) -> dict[str, Any]:
     for count in COPIES:
         books[str(count)] = book = copy(folder / f"livre-{count}")
         names = [f"book/copie_{rank}" for rank in range(1, count + 1)]
+        text = (book / "book" / f"{CHAPTER}.md").read_text(encoding="utf-8")
+        notebook = json.loads((book / "book" / "notebooks" / f"{CHAPTER}.ipynb").read_text(encoding="utf-8"))
         for name in names:
-            shutil.copy2(book / "book" / f"{CHAPTER}.md", book / f"{name}.md")
-            notebooks = book / "book" / "notebooks"
-            shutil.copy2(notebooks / f"{CHAPTER}.ipynb", notebooks / f"{Path(name).name}.ipynb")
+            (book / f"{name}.md").write_text(text, encoding="utf-8")
+            notebook["metadata"]["vaebook"]["chapter"] = Path(name).name
+            target = book / "book" / "notebooks" / f"{Path(name).name}.ipynb"
+            target.write_text(json.dumps(notebook), encoding="utf-8")
         lines = [
             "format: jb-book",
             f"root: {names[0]}",
@@ -142,9 +145,7 @@ def growth(folder: Path) -> dict[str, Any]:
 
     def one(book: Path) -> int:
         shutil.rmtree(book / "_build", ignore_errors=True)
-        build(
-            book, "--quiet"
-        )  # les renvois aux autres chapitres manquent : ce ne sont que des avertissements
+        build(book, "--quiet")  # sans -W : les renvois aux autres chapitres manquent
         return 1
 
     seconds = alternate({count: lambda book=book: one(book) for count, book in books.items()}, 1)

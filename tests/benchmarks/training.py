@@ -1,8 +1,8 @@
 """La vitesse de l'entraînement sur un processeur : la boucle des tutoriels, `fit`, et leur plancher.
 
-Concurrents, à tour de rôle dans chaque processus : la boucle des tutoriels ; `fit` ; les produits de matrices
-du pas à leurs formes ; un grand produit ; le modèle convolutif et son plancher ; plusieurs modèles, ensemble
-ou l'un après l'autre. Puis l'ELBO de test des deux boucles.
+Concurrents, à tour de rôle dans chaque processus : la boucle des tutoriels ; `fit` ; le même pas écrit à la
+main, sans autograd ; les produits de matrices du pas à leurs formes ; un grand produit ; le modèle convolutif
+et son plancher ; plusieurs modèles, ensemble ou l'un après l'autre. Puis l'ELBO de test des deux boucles.
 
 Usage : python tests/benchmarks/training.py
 """
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from by_hand import trained_by_hand
 from common import alternate, french, in_processes, summary, table
 from products import step_products
 from tutorial import TutorialVAE, steps
@@ -33,7 +34,14 @@ SIDE = 1024  # du grand produit
 def run() -> dict[str, Any]:
     """Toutes les mesures. Temps en secondes, débits en opérations par seconde, ELBO en nats par image."""
     processes = in_processes("training", PROCESSES)
-    ratios = ("speedup", "floor_share", "large_share", "convolutional_share", "together_share")
+    ratios = (
+        "speedup",
+        "floor_share",
+        "by_hand_share",
+        "large_share",
+        "convolutional_share",
+        "together_share",
+    )
     return {
         "threads": torch.get_num_threads(),
         "batch_size": BATCH,
@@ -65,6 +73,7 @@ def one_process() -> dict[str, Any]:
         {
             "tutorial": lambda: sum(1 for _ in zip(range(25), tutorial, strict=False)),
             "fit": lambda: trained(dense, images, 100),
+            "by_hand": lambda: trained_by_hand(dense, images[: 100 * BATCH], BATCH),
             "products": lambda: repeated(products, 100),
             "large": lambda: repeated([lambda: big @ big], 10),
             "fit_convolutional": lambda: trained(convolutional, images, 8),
@@ -81,6 +90,7 @@ def one_process() -> dict[str, Any]:
         "ratios": {
             "speedup": ratio(seconds, "tutorial", "fit"),
             "floor_share": ratio(seconds, "products", "fit"),
+            "by_hand_share": ratio(seconds, "products", "by_hand"),
             "large_share": [share / rate for share in ratio(seconds, "large", "fit")],
             "convolutional_share": ratio(seconds, "convolutions", "fit_convolutional"),
             "together_share": ratio(seconds, "one_by_one", "together"),
@@ -154,6 +164,7 @@ def report(results: dict[str, Any]) -> None:
     for label, name, kind, floor, share in (
         ("boucle des tutoriels", "tutorial", "dense", "products", None),
         ("fit", "fit", "dense", "products", "floor_share"),
+        ("à la main, sans autograd", "by_hand", "dense", "products", "by_hand_share"),
         ("produits seuls", "products", "dense", "products", None),
         ("fit, convolutif", "fit_convolutional", "convolutional", "convolutions", "convolutional_share"),
         ("un grand produit", "large", "large", "large", None),
