@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -33,11 +32,10 @@ def run() -> dict[str, Any]:
     """Les durées en secondes, la mémoire en octets : celle de tous les processus de la construction."""
     with tempfile.TemporaryDirectory() as folder:
         book = copy(Path(folder) / "livre")
-        peaks: list[int] = []
 
         def clean() -> int:
             shutil.rmtree(book / "_build", ignore_errors=True)
-            peaks.append(build(book))
+            build(book)
             return 1
 
         def unchanged() -> int:
@@ -53,7 +51,7 @@ def run() -> dict[str, Any]:
         seconds = alternate({"clean": clean, "unchanged": unchanged, "edited": edited}, ROUNDS)
         return {
             "seconds": {name: summary(values) for name, values in seconds.items()},
-            "memory": max(peaks),
+            "memory": peak_memory(book),
             "pages": pages(book, Path(folder) / "horloge"),
             "chapters": growth(Path(folder)),
             "imports": imports(),
@@ -66,31 +64,38 @@ def copy(target: Path) -> Path:
     return target
 
 
-def build(book: Path, *options: str, **environment: str) -> int:
-    """Construit le site. Renvoie la mémoire de pointe, en octets."""
-    command = [
-        str(Path(sys.executable).with_name("jupyter-book")),
-        "build",
-        str(book),
-        *(options or ("-W", "-n")),
-    ]
-    process = subprocess.Popen(
-        command,
-        env={**os.environ, "PYTHONPATH": str(book), **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+def build(book: Path, *options: str, **environment: str) -> None:
+    """Construit le site.
+
+    Paramètres :
+        options : celles de Jupyter Book ; à défaut, celles de `make book`.
+        environment : des variables d'environnement en plus.
+    """
+    done = subprocess.run(
+        _command(book, *options), env=_environment(book, **environment), capture_output=True, text=True
     )
+    if done.returncode:
+        sys.exit(f"La construction a échoué :\n{(done.stdout + done.stderr)[-2000:]}")
+
+
+def _command(book: Path, *options: str) -> list[str]:
+    program = Path(sys.executable).with_name("jupyter-book")
+    return [str(program), "build", str(book), *(options or ("-W", "-n"))]
+
+
+def _environment(book: Path, **others: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(book), **others}
+
+
+def peak_memory(book: Path) -> int:
+    """La mémoire de pointe d'une construction, en octets ; à part, car la lire ralentit ce qu'on mesure."""
+    shutil.rmtree(book / "_build", ignore_errors=True)
+    nothing = subprocess.DEVNULL
+    process = subprocess.Popen(_command(book), env=_environment(book), stdout=nothing, stderr=nothing)
     peak = 0
-    said: list[str] = []
-    reader = threading.Thread(target=lambda: said.extend(process.stdout or ()))
-    reader.start()
     while process.poll() is None:
         peak = max(peak, memory(process.pid))
         time.sleep(0.1)
-    reader.join()
-    if process.returncode:
-        sys.exit(f"La construction a échoué :\n{''.join(said)[-2000:]}")
     return peak
 
 

@@ -46,7 +46,7 @@ def collect_garbage(app: Sphinx, exception: Exception | None) -> None:
 
 def use_every_core(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
     """Partage les pages entre les cœurs ; Jupyter Book n'a pas l'option de Sphinx qui le demande."""
-    app.parallel = os.cpu_count() or 1
+    app.parallel = 1 + (os.cpu_count() or 1)  # un de plus, qui attend les autres
     # Elle ne dit pas si elle le permet ; elle ne fait que numéroter, une fois toutes les pages lues.
     if numbering := app.extensions.get("sphinx_multitoc_numbering"):
         numbering.parallel_read_safe = True

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from contextlib import suppress
 from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,7 @@ def load(chapter: Chapter) -> NotebookNode:
     if any(line.startswith(("<<<<<<< ", ">>>>>>> ")) for line in text.splitlines()):
         raise StoredError("carnet où reste un conflit de fusion")
     try:
-        notebook: NotebookNode = nbformat.reads(text, as_version=4)
-        nbformat.validate(notebook)
+        notebook = deepcopy(_validated(text))
     except Exception as error:  # nbformat a une exception pour chaque défaut
         raise StoredError(f"carnet tronqué ou mal formé ({str(error).splitlines()[0]})") from error
     record = notebook.metadata.get("vaebook")
@@ -78,6 +78,14 @@ def load(chapter: Chapter) -> NotebookNode:
     ]
     if edited or len(executed_cells(notebook)) != len(record["outputs"]):
         raise StoredError(f"carnet modifié à la main : {', '.join(edited) or 'nombre de cellules de code'}")
+    return notebook
+
+
+@lru_cache(maxsize=64)
+def _validated(text: str) -> NotebookNode:
+    """Une construction lit chaque carnet quatre fois ; la validation est le plus long."""
+    notebook: NotebookNode = nbformat.reads(text, as_version=4)
+    nbformat.validate(notebook)
     return notebook
 
 
