@@ -1,7 +1,7 @@
-"""La vitesse : entraînement, évaluation et passage à l'échelle, sur un processeur.
+"""La vitesse : entraînement, évaluation, passage à l'échelle et construction du livre, sur un processeur.
 
 Les mesures sont celles de ``tests/benchmarks`` ; chaque rapport compare des concurrents qui ont tourné tour à
-tour sur la même machine. Durée : environ quatre minutes sur deux cœurs, qu'il faut libres.
+tour sur la même machine. Durée : environ neuf minutes sur deux cœurs, qu'il faut libres.
 """
 
 import os
@@ -16,8 +16,9 @@ MEASURED = (fit, fit_many, log_likelihood, aggregate_posterior)
 
 
 def run() -> dict[str, Any]:
-    """Renvoie les trois séries de mesures ; imprime leurs tableaux."""
+    """Renvoie les quatre séries de mesures ; imprime leurs tableaux."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "benchmarks"))
+    import build
     import evaluation
     import scale
     import training
@@ -27,7 +28,12 @@ def run() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "load_before": os.getloadavg()[0],
     }
-    for name, benchmark in (("training", training), ("evaluation", evaluation), ("scale", scale)):
+    for name, benchmark in (
+        ("training", training),
+        ("evaluation", evaluation),
+        ("scale", scale),
+        ("build", build),
+    ):
         results[name] = benchmark.run()
         benchmark.report(results[name])
         print(flush=True)

@@ -152,7 +152,7 @@ def test_pages_are_light(site, book_pages):
         addresses = {address.partition("?")[0] for address in asked if not address.startswith("data:")}
         files = [site / name, *(folder / address for address in addresses if "mathjax" not in address)]
         weight = fonts + sum(len(gzip.compress(path.read_bytes())) for path in files)
-        assert weight < 900_000, (name, weight)
+        assert weight < 700_000, (name, weight)
 
 
 def test_figures_keep_their_place_and_wait_their_turn(book_pages):

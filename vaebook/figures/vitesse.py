@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from vaebook.figures import CLASSES, GREY, KL, NEUTRAL, RECONSTRUCTION, _axes, _styled, french_number
 from vaebook.glue import french
@@ -88,6 +88,28 @@ def growth(panels: Mapping[str, Growth], ylabels: Sequence[str]) -> None:
         rate = curve.operations[-1] / medians[-1]
         ax.plot(curve.x, [count / rate for count in curve.operations], "--", color=GREY, linewidth=1.2)
         ax.set(xscale="log", yscale="log", xlabel=name, ylabel=ylabel)
-        ax.xaxis.set_major_locator(FixedLocator(curve.x[::2]))
-        ax.xaxis.set_major_formatter(FuncFormatter(french_number))
-        ax.xaxis.set_minor_locator(NullLocator())
+        # À trois panneaux, la place manque pour écrire toutes les abscisses.
+        ax.xaxis.set_major_locator(FixedLocator(curve.x[:: 2 if len(panels) > 1 else 1]))
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter(FuncFormatter(french_number))
+            axis.set_minor_locator(NullLocator())
+
+
+@_styled
+def stages(pages: Mapping[str, Mapping[str, float]]) -> None:
+    """Une barre par page, partagée entre les étapes de sa construction.
+
+    Paramètres :
+        pages : nom → étape → secondes ; les mêmes étapes pour toutes.
+    """
+    (ax,) = _axes(figsize=(7.0, 0.8 + 0.28 * len(pages)))
+    names = list(pages)[::-1]
+    left = [0.0] * len(names)
+    for stage, colour in zip(pages[names[0]], (RECONSTRUCTION, KL, GREY), strict=False):
+        widths = [pages[name][stage] for name in names]
+        ax.barh(range(len(names)), widths, left=left, color=colour, height=0.7, label=stage)
+        left = [start + width for start, width in zip(left, widths, strict=True)]
+    ax.set_yticks(range(len(names)), names)
+    ax.set_xlabel("secondes")
+    ax.legend(loc="lower right")
