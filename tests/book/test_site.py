@@ -144,14 +144,20 @@ def test_every_icon_is_in_the_fonts(site, book_pages, root):
 
 def test_pages_are_light(site, book_pages):
     """Tout ce qu'une page demande, compressé, figures, panneaux et polices compris, mais MathJax à part."""
-    fonts = sum(path.stat().st_size for path in site.glob("_static/vendor/**/*.woff2"))
+    fonts = site / "_static" / "vendor" / "fontawesome" / "webfonts"
+    icons = {"solid": "fa-solid-900", "brands": "fa-brands-400", "regular": "fa-regular-400"}
     for name, soup in book_pages.items():
         folder = (site / name).parent
         asked = [tag["src"] for tag in soup.select("script[src], img[src]")]
         asked += [tag["href"] for tag in soup.select("link[rel~=stylesheet]")]
         addresses = {address.partition("?")[0] for address in asked if not address.startswith("data:")}
         files = [site / name, *(folder / address for address in addresses if "mathjax" not in address)]
-        weight = fonts + sum(len(gzip.compress(path.read_bytes())) for path in files)
+        files += [
+            fonts / f"{font}.woff2"
+            for family, font in icons.items()
+            if soup.select(f".fa-{family}, .fa{family[0]}")
+        ]
+        weight = sum(len(gzip.compress(path.read_bytes())) for path in files)
         assert weight < 700_000, (name, weight)
 
 
