@@ -118,6 +118,7 @@ def test_outputs_are_the_same_twice_and_name_no_other_place(flat, data):
         assert addresses <= {"http://www.w3.org/2000/svg"}  # un nom, pas une adresse
         assert not re.search(r"/(?:home|work|tmp|usr|root)/", page)
         assert page.count("</script>") == 1
+        assert 'data-lm-suppress-shortcuts="true"' in page  # sinon JupyterLab garde les flèches pour lui
         assert f'alt="{bundle["text/plain"].split(" :")[0]}'[:20] in page
 
 

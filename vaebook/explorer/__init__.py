@@ -45,8 +45,9 @@ class Panel(ABC):
         program = f"{_read('common.js')}\n{_read(self.script)}"
         identity = hashlib.sha256(f"{program}{data}".encode()).hexdigest()[:12]
         source = f"data:image/png;base64,{_base64(self.png())}"
+        # Le second attribut demande à JupyterLab de laisser au panneau les touches qu'on y frappe.
         return (
-            f'<div data-vaebook="{identity}">'
+            f'<div data-vaebook="{identity}" data-lm-suppress-shortcuts="true">'
             f'<img src="{source}" alt="{html.escape(self.alternative())}"></div>\n'
             f'<script>\n(() => {{\n"use strict";\n{program}\n'
             f'mount("{identity}", {json.dumps(_read("panel.css"))}, {data}, build);\n}})();\n</script>'
