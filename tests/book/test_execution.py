@@ -163,7 +163,14 @@ def test_an_interruption_says_so_and_leaves_no_kernel(book, tmp_path):
     witness = tmp_path / "noyau"
     add_cell(book, f"import os, time; open({str(witness)!r}, 'w').write(str(os.getpid())); time.sleep(60)")
     command = [sys.executable, "-m", "vaebook.publishing", "--root", str(book.root), "execute"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        # Un shell fait ignorer Ctrl-C à ce qu'il lance en arrière-plan, parfois ces tests eux-mêmes.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     limit = time.monotonic() + 60
     while not (witness.exists() and witness.read_text()):
         assert process.poll() is None, process.communicate()[1]

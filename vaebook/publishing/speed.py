@@ -1,8 +1,9 @@
 """Une construction deux fois plus courte, sans rien changer aux pages.
 
-De trente-deux à dix-huit secondes sur deux cœurs : arrêter le ramasse-miettes en ôte six ; ne plus chercher à
-chaque citation le format des références ni relire une page à chaque renvoi vers elle, huit. Partager les pages
-entre les cœurs n'en ôte qu'une ou deux : un seul processus résout les renvois (``tests/benchmarks/NOTES.md``).
+De trente-deux à dix-huit secondes sur deux cœurs : arrêter le ramasse-miettes en ôte six ; ne plus chercher
+à chaque citation le format des références ni relire une page à chaque renvoi vers elle, huit. Partager les
+pages entre les cœurs n'en ôte qu'une ou deux : un seul processus résout les renvois
+(``tests/benchmarks/NOTES.md``).
 """
 
 from __future__ import annotations
