@@ -96,6 +96,8 @@ def peak_memory(book: Path) -> int:
     while process.poll() is None:
         peak = max(peak, memory(process.pid))
         time.sleep(0.1)
+    if process.returncode:
+        sys.exit("La construction dont on lisait la mémoire a échoué.")
     return peak
 
 

@@ -1,7 +1,7 @@
-"""Le même pas, gradients écrits à la main : ni autograd, ni distributions, rien qu'on puisse encore enlever.
+"""Le même pas, gradients écrits à la main : ni autograd, ni distributions.
 
-Il ne vaut que pour le VAE 784-400-20 à vraisemblance de Bernoulli. Il dit ce que coûte de pouvoir lire la
-théorie dans `fit`, et jusqu'où PyTorch irait sans elle.
+Il ne vaut que pour un VAE à une couche cachée et à vraisemblance de Bernoulli. Il dit ce que coûte de pouvoir
+lire la théorie dans `fit`, et jusqu'où PyTorch irait sans elle.
 """
 
 import torch

@@ -149,6 +149,25 @@ def test_a_stale_chapter_is_refused(book, path, old, new, named):
     assert book.essai.stored.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("path", "old", "new", "named"),
+    [
+        ("vaebook/outils.py", "sum(x)", "sum(x, 0.0)", "le module vaebook.outils"),
+        ("book/essai.md", "2, 6", "2, 9", "la cellule de code 1"),
+        ("book/notebooks/essai.ipynb", "3.0\\n", "4.0\\n", "modifié à la main"),
+    ],
+)
+def test_a_build_trusts_the_one_before_only_for_what_has_not_changed(book, path, old, new, named):
+    assert book.build().returncode == 0
+    book.edit(path, old, new)
+    for _ in range(2):  # un refus ne se retient pas comme une vérification
+        done = book.build()
+        assert done.returncode == 1
+        assert named in done.stderr
+    book.edit(path, new, old)
+    assert book.build().returncode == 0
+
+
 def test_a_build_may_execute_when_asked(book):
     book.edit("vaebook/outils.py", "sum(x)", "sum(x) + 3")
     done = build(book.root, VAEBOOK_EXECUTE="1", poisoned=False)

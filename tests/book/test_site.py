@@ -169,6 +169,16 @@ def test_figures_keep_their_place_and_wait_their_turn(book_pages):
         assert [image.get("loading") for image in images[1:]] == ["lazy"] * len(images[1:]), name
 
 
+def test_no_script_holds_the_page(book_pages):
+    for name, soup in book_pages.items():
+        scripts = soup.select("script[src]")
+        assert len(scripts) > 8, name
+        held = [script["src"] for script in scripts if not script.has_attr("defer")]
+        assert len(held) == 1, (name, held)
+        assert "documentation_options.js" in held[0], name
+        assert not soup.select("link[rel=preload][as=script]"), name
+
+
 def test_the_html_is_valid(site, root, npm, require):
     require("node")
     program = npm("html-validate/bin/html-validate.mjs")

@@ -143,6 +143,32 @@ def test_the_keyboard_reaches_the_page_with_a_visible_focus(chromium, site):
     page.close()
 
 
+def test_formulas_are_as_tall_as_the_letters_around(chromium, site):
+    page = chromium.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(TIMEOUT)
+    page.goto((site / "book/vae_gaussien.html").as_uri())
+    page.evaluate(READY)
+    page.eval_on_selector_all("article *", "all => all.forEach(element => { element.hidden = false; })")
+    page.eval_on_selector_all("article details", "boxes => boxes.forEach(box => { box.open = true; })")
+    # La hauteur d'un x autour de la formule, et celle que MathJax lui donne.
+    heights = page.eval_on_selector_all(
+        "article mjx-container",
+        """formulas => formulas.map(formula => {
+          const around = formula.parentElement.parentElement;
+          const probe = around.appendChild(document.createElement('span'));
+          probe.style.cssText = 'position: absolute; width: 60ex';
+          const wanted = probe.getBoundingClientRect().width / 60;
+          probe.remove();
+          const math = parseFloat(getComputedStyle(formula).fontSize);
+          return [wanted, math * MathJax.startup.output.font.params.x_height];
+        })""",
+    )
+    assert len(heights) > 300
+    for wanted, found in heights:
+        assert found == pytest.approx(wanted, rel=0.01)
+    page.close()
+
+
 def test_motion_and_paper(chromium, site):
     page = chromium.new_page(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
     page.set_default_timeout(TIMEOUT)

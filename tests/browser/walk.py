@@ -48,7 +48,9 @@ def pages(site: Path) -> list[Path]:
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    """Comme un vrai hébergeur : compressé, et gardé un moment par le navigateur."""
+    """Comme un vrai hébergeur : compressé, gardé un moment, plusieurs fichiers par connexion."""
+
+    protocol_version = "HTTP/1.1"
 
     def send_head(self):  # type: ignore[no-untyped-def]
         path = Path(self.translate_path(self.path))

@@ -18,9 +18,11 @@ from vaebook.publishing.images import write_webp
 from vaebook.publishing.repository import Repository
 
 # Ce que le thème ajoute et dont le livre n'a pas l'usage : un mégaoctet et demi de script pour vingt icônes,
-# l'index de la recherche dans toutes les pages, des emplacements de publicité et d'annonces, des doublons.
+# l'index de la recherche dans toutes les pages, des emplacements de publicité et d'annonces, des doublons,
+# des scripts demandés avant les feuilles de style.
 _USELESS = re.compile(
     r"""<script[^>]*scripts/fontawesome\.js[^>]*></script>
+    |<link\ rel="preload"\ as="script"[^>]*>
     |<meta\ name="viewport"\ content="width=device-width,\ initial-scale=1"\ ?/>
     |<meta\ name="docsearch:[^>]*>
     |<div\ class="sidebar-primary-items__end.*?id="ethical-ad-placement".*?</div>\s*</div>\s*</div>
@@ -31,6 +33,8 @@ _USELESS = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _SEARCH = re.compile(r'<script src="[^"]*(?:searchtools|language_data|searchindex)\.js"></script>')
+# Ceux que la page n'a pas besoin d'attendre ; celui-ci, des scripts écrits dans la page s'en servent.
+_LATER = re.compile(r"<script(?= [^>]*src=)(?![^>]*(?:defer|documentation_options))")
 _BUTTON = re.compile(r"<button\b([^>]*)>")
 _TEXT = re.compile(r">([^<>]*[;:!?«»][^<>]*)<")
 _FIGURE = re.compile(r'(?P<tag><img [^>]*?src="[^"]*_images/(?P<name>[^"/]+)"[^>]*?)\s*/?>')
@@ -50,7 +54,7 @@ def polish(page: str, name: str) -> str:
     page = _USELESS.sub("", page)
     page = _BUTTON.sub(_accessible, page)
     if name != "search":
-        page = _SEARCH.sub("", page)
+        page = _LATER.sub("<script defer", _SEARCH.sub("", page))
     start, article, rest = page.partition('<article class="bd-article">')
     middle, end, after = rest.partition("</article>")
     # Les entrées de la bibliographie sont dans une liste : ARIA veut alors qu'elles en soient les éléments.
