@@ -6,8 +6,9 @@ fautives de `Mutant`, et vérifient que chacune est vue. Les numéros sont ceux 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
+from textwrap import fill
 from typing import Any, NamedTuple, SupportsFloat
 
 from vaebook.glue import french
@@ -608,6 +609,13 @@ def _detached(value: Any) -> SupportsFloat:
     return value.detach() if hasattr(value, "detach") else value
 
 
+def _paragraphs(names: Sequence[str], number: str, statement: str, *others: str) -> str:
+    """Une faute en texte, là où il n’y a pas de tableau : dans le PDF et les terminaux."""
+    lines = [f"{number:>2}. {statement}"]
+    lines += [f"    {name}\u00a0: {text}" for name, text in zip(names, others, strict=True)]
+    return "\n".join(fill(line, 88, subsequent_indent="    ") for line in lines)
+
+
 def show_table() -> None:
     """Affiche la liste : chaque faute, ce qui la révèle, et ses pièces au musée."""
     from IPython.display import display
@@ -623,7 +631,7 @@ def show_table() -> None:
         )
         for mistake in MISTAKES
     ]
-    plain = "\n".join(" | ".join(cells) for cells in (header, *rows))
+    plain = "\n\n".join(_paragraphs(header[2:], *cells) for cells in rows)
     lines = ["".join(f"<th>{escape(cell)}</th>" for cell in header)]
     for mistake, cells in zip(MISTAKES, rows, strict=True):
         suffixes = ("", *(f"-{number}" for number in range(2, mistake.pieces + 1)))
