@@ -49,7 +49,7 @@ SLABS = """() => [...document.querySelectorAll('article *')].filter(element => {
   const colour = getComputedStyle(element).backgroundColor;
   const [red, green, blue, opacity = 1] = (colour.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number);
   const box = element.getBoundingClientRect();
-  return opacity > 0.5 && Math.min(red, green, blue) > 215 && box.width > 40 && box.height > 20;
+  return opacity > 0.5 && Math.min(red, green, blue) > 150 && box.width > 40 && box.height > 20;
 }).map(element => element.outerHTML.slice(0, 120))"""
 
 _browser: Any = None
