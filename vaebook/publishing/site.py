@@ -33,7 +33,7 @@ _USELESS = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _SEARCH = re.compile(r'<script src="[^"]*(?:searchtools|language_data|searchindex)\.js"></script>')
-# Ceux que la page n'a pas besoin d'attendre ; celui-ci, des scripts écrits dans la page s'en servent.
+# Les scripts qui peuvent attendre la page ; ceux qu'elle contient emploient documentation_options.js.
 _LATER = re.compile(r"<script(?= [^>]*src=)(?![^>]*(?:defer|documentation_options))")
 _BUTTON = re.compile(r"<button\b([^>]*)>")
 _TEXT = re.compile(r">([^<>]*[;:!?«»][^<>]*)<")
